@@ -1,0 +1,118 @@
+// Package hashring is the one truth about who owns what: the ring state that the
+// Raft group commits (PROTOCOLS.md section 1), the pure function that applies a
+// command to it, and the preference lists that requests are planned by.
+//
+// Everything here is pure. A State is immutable once it has been published: Apply
+// returns a new one.
+package hashring
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// SID names a store: one formatted data directory. It is drawn at random when the
+// directory is formatted. All counting of acks and votes is by SID.
+type SID [16]byte
+
+func (s SID) String() string { return hex.EncodeToString(s[:]) }
+
+// Short is the first 8 hex digits, for logs and pictures.
+func (s SID) Short() string { return hex.EncodeToString(s[:4]) }
+
+// IsZero tells whether s names no store.
+func (s SID) IsZero() bool { return s == SID{} }
+
+// MarshalText and UnmarshalText give 32 hex digits, in JSON too.
+func (s SID) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s *SID) UnmarshalText(b []byte) error {
+	if len(b) != 2*len(s) {
+		return fmt.Errorf("a store id has 32 hex digits, not %d", len(b))
+	}
+	_, err := hex.Decode(s[:], b)
+	return err
+}
+
+// ParseSID reads the 32 hex digits of String.
+func ParseSID(text string) (s SID, err error) { return s, s.UnmarshalText([]byte(text)) }
+
+// ClusterID is drawn at bootstrap; it is in every hello. Zero: no cluster yet.
+type ClusterID = SID
+
+// BucketID is the ring version at which the bucket was created; never reused.
+type BucketID uint64
+
+// Mode of a bucket, fixed at creation.
+type Mode string
+
+const (
+	Eventual Mode = "eventual"
+	Strong   Mode = "strong" // accepted from the strong-mode issue on
+)
+
+// Conflict is how an eventual bucket merges concurrent writes, fixed at creation.
+type Conflict string
+
+const (
+	Siblings Conflict = "siblings" // keep all, the client decides
+	LWW      Conflict = "lww"      // keep the greatest (HLC, dot)
+)
+
+// StoreState as the Raft group has it; gossip's view of liveness is not here.
+type StoreState string
+
+const (
+	StoreUp       StoreState = "up"
+	StoreSuspect  StoreState = "suspect"
+	StoreDown     StoreState = "down"
+	StoreDraining StoreState = "draining"
+	StoreRetired  StoreState = "retired"
+)
+
+// Store is one registered store and the node that runs on it.
+type Store struct {
+	SID    SID        `json:"sid"`
+	Node   string     `json:"node"`
+	API    string     `json:"api"`
+	Gossip string     `json:"gossip"`
+	Peer   string     `json:"peer"`
+	Zone   string     `json:"zone,omitempty"`
+	Boot   uint64     `json:"boot"` // highest registered boot count (D6)
+	State  StoreState `json:"state"`
+	// FeatureMax is the highest protocol version the store's binary speaks; the
+	// ring's Feature never exceeds the least of them.
+	FeatureMax uint16 `json:"feature_max"`
+}
+
+// Partition is one equal arc of the ring.
+type Partition struct {
+	Epoch    uint64 `json:"epoch"`
+	Primary  SID    `json:"primary"`  // zero until strong mode gives it one
+	Replicas []SID  `json:"replicas"` // ordered, distinct stores
+}
+
+// Bucket is a named set of keys with one mode and its defaults.
+type Bucket struct {
+	ID       BucketID      `json:"id"`
+	Name     string        `json:"name"`
+	Mode     Mode          `json:"mode"`
+	Conflict Conflict      `json:"conflict"`
+	N        int           `json:"n"`      // owners per key, at most State.Replicas
+	R        int           `json:"r"`      // 0: a majority of the owners there are
+	W        int           `json:"w"`      // 0: the same
+	Sloppy   bool          `json:"sloppy"` // fallbacks may count
+	TTL      time.Duration `json:"ttl"`    // 0: for ever
+}
+
+// State is the Raft group's only data. Treat it as immutable.
+type State struct {
+	Version    uint64            `json:"version"` // grows with every change
+	Cluster    ClusterID         `json:"cluster"`
+	Feature    uint16            `json:"feature"`    // nothing newer is emitted
+	Replicas   int               `json:"replicas"`   // length of a replica list where stores allow
+	Stores     []Store           `json:"stores"`     // sorted by SID
+	Partitions []Partition       `json:"partitions"` // empty until the first ring
+	Buckets    map[string]Bucket `json:"buckets"`
+}

@@ -1,0 +1,28 @@
+package node
+
+import "time"
+
+// Config is everything a node can be told. The same names, dotted, are the keys of
+// the configuration file, the QUORATE_ environment (dots and dashes as underscores)
+// and, where a flag exists, the flags. docs/CONFIG.md is generated from the tags.
+type Config struct {
+	Name            string        `koanf:"name" doc:"Node name, unique in the cluster." default:"n1"`
+	Data            string        `koanf:"data" doc:"Data directory; formatted when missing or empty." default:"./quorate-data"`
+	API             string        `koanf:"api" doc:"Address of the HTTP API and the metrics." default:"127.0.0.1:7400"`
+	Gossip          string        `koanf:"gossip" doc:"Address of gossip (TCP and UDP)." default:"127.0.0.1:7401"`
+	Peer            string        `koanf:"peer" doc:"Address of peer RPC and Raft." default:"127.0.0.1:7402"`
+	Join            []string      `koanf:"join" doc:"Gossip addresses of other nodes; one's own is ignored, unreachable ones are retried for ever."`
+	BootstrapExpect int           `koanf:"bootstrap-expect" doc:"Form a new cluster once this many nodes have answered that they have none; 0: 1 without --join, never with it." default:"0"`
+	Zone            string        `koanf:"zone" doc:"Failure zone; replicas are spread over zones."`
+	Partitions      int           `koanf:"partitions" doc:"Partitions of the ring, fixed when the cluster is created." default:"64"`
+	Replicas        int           `koanf:"replicas" doc:"Length of a partition's replica list, fixed when the cluster is created." default:"3"`
+	LogLevel        string        `koanf:"log-level" doc:"debug, info, warn or error." default:"info"`
+	LogFormat       string        `koanf:"log-format" doc:"text, json, or auto: text on a terminal." default:"auto"`
+	Shards          int           `koanf:"shards" doc:"Event loops of the data path; 0: one per processor." default:"0"`
+	MaxValueBytes   int           `koanf:"max-value-bytes" doc:"Largest value taken, at most 4194304." default:"1048576"`
+	MaxInFlight     int           `koanf:"max-in-flight" doc:"Client requests served at a time; more are shed with 503." default:"4096"`
+	HintBytesMax    int64         `koanf:"hint-bytes-max" doc:"Bytes of hints kept for unreachable stores." default:"1073741824"`
+	DiskReserve     int64         `koanf:"disk-reserve-bytes" doc:"Below this much free space writes are refused with 507." default:"268435456"`
+	ShutdownTimeout time.Duration `koanf:"shutdown-timeout" doc:"How long a stop waits for requests in flight." default:"10s"`
+	Profile         bool          `koanf:"profile" doc:"Serve /debug/pprof on the API address." default:"false"`
+}

@@ -1,0 +1,68 @@
+package core
+
+import (
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+)
+
+// Now is the time as an argument. Mono never goes back while the process lives
+// and is for deadlines; WallMS is unix milliseconds and is for stamps only.
+type Now struct {
+	Mono   time.Duration
+	WallMS int64
+}
+
+// Event is one thing that happened. Exactly one field is set.
+type Event struct {
+	Request *Request
+	Message *Message
+	Ring    *hashring.Ring
+	View    *View
+	Down    hashring.SID // the transport lost or could not make its connection to this store
+	Loaded  *Loaded
+	Synced  uint64 // the batches up to this Seq are durable
+	// Confirmed: this store's boot is registered through Raft, or its peers know
+	// no later boot of it; from now on it answers as an owner (D6).
+	Confirmed bool
+	// Space is set when free space crossed the reserve (D3).
+	Space Tri // No: below the reserve; Yes: above it again
+	// Drain asks the shard to take no new client requests.
+	Drain bool
+}
+
+// View is gossip's opinion of who is alive. Immutable.
+type View struct {
+	Alive map[hashring.SID]bool
+}
+
+// Ready is what one step wants done. Its slices are valid until the next Step.
+type Ready struct {
+	// Batch goes to disk as one synced write; Empty: nothing to write.
+	Batch *Batch
+	// Now may leave at once: nothing in it depends on what is not yet durable.
+	Now []Out
+	// AfterSync may leave once the batch with its Seq is durable.
+	AfterSync []Gated
+	// Loads are long reads to run beside the shard.
+	Loads []Load
+	// WantRing, when above the known version, asks the driver to fetch a newer ring
+	// state; From is the store that knows it (zero: anybody).
+	WantRing     uint64
+	WantRingFrom hashring.SID
+	// Deadline is when to step again if nothing happens, in Now.Mono; 0: never.
+	Deadline time.Duration
+}
+
+// Out is a message to a peer or a reply to a client of this node.
+type Out struct {
+	Message *Message // To is set
+	Reply   *Reply
+	Waiter  any // with Reply
+}
+
+// Gated is an Out that reveals what batch Seq makes durable.
+type Gated struct {
+	Seq uint64
+	Out Out
+}

@@ -1,0 +1,210 @@
+package core
+
+import (
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+// Limits of the contract (API.md); one place, used by the API, the codec and the core.
+const (
+	MaxKey          = 1024
+	MaxValue        = 4 << 20 // hard cap; the configured limit is 1 MiB by default
+	MaxObject       = 8 << 20 // all siblings together
+	MaxContentType  = 256
+	MaxSiblings     = 64 // a write with a stale context beyond this is refused (E15)
+	MaxListLimit    = 1000
+	DefaultDeadline = 2 * time.Second
+	MaxDeadline     = 60 * time.Second
+)
+
+// Op is what a client asks for.
+type Op uint8
+
+const (
+	OpGet Op = iota + 1
+	OpPut
+	OpDelete
+	OpInspect
+	OpList
+)
+
+// Count is a number of replicas as a client may give it: 0 takes the bucket's
+// default, All means every owner there is.
+type Count int8
+
+const All Count = -1
+
+// Tri is a client's optional yes or no.
+type Tri uint8
+
+const (
+	Unset Tri = iota
+	No
+	Yes
+)
+
+// Request is one client request, parsed and checked once by its front end. The
+// core does not change it.
+type Request struct {
+	Op     Op
+	Bucket string
+	Key    []byte // 1..MaxKey bytes
+	// ID names the write across re-sends (E16); the front end draws it when the
+	// client gave none.
+	ID          version.RequestID
+	Value       []byte
+	ContentType string
+	Sum         uint32 // CRC-32C of Value
+
+	HasContext bool
+	Context    version.Context // Quorate-Context of a write; bucket and key hash are checked here
+	HasAfter   bool
+	After      version.Context // Quorate-Read-After
+
+	R, W, PW  Count
+	Sloppy    Tri
+	TTL       time.Duration // 0: the bucket's default
+	Timeout   time.Duration // deadline from arrival, 0: DefaultDeadline
+	OwnerOnly bool          // Quorate-Route: owner
+
+	// Hops counts forwards; a request is forwarded once and never bounces.
+	Hops uint8
+
+	List ListRequest // OpList
+
+	// Waiter is the front end's own handle; it comes back untouched with the Reply
+	// and never leaves the node.
+	Waiter any
+}
+
+// ListRequest asks for one ordered page over all partitions.
+type ListRequest struct {
+	Prefix, Start []byte // Start is inclusive
+	After         []byte // exclusive, from a cursor; nil: none
+	Limit         int    // 1..MaxListLimit
+	Values        bool
+}
+
+// Outcome is the fate of a write.
+type Outcome uint8
+
+const (
+	OutcomeNone Outcome = iota // not a write
+	NotApplied
+	Applied
+	Unknown
+)
+
+func (o Outcome) String() string {
+	return [...]string{"", "not_applied", "applied", "unknown"}[o]
+}
+
+// Code is the verdict on a request. Names and HTTP statuses stand in API.md's error table.
+type Code uint8
+
+const (
+	OK Code = iota
+	KeyNotFound
+	BucketNotFound
+	InvalidArgument
+	ContextInvalid
+	SiblingLimit
+	ValueTooLarge
+	NotOwner
+	QuorumImpossible
+	NotSupported
+	Overloaded
+	Draining
+	Starting
+	QuorumUnavailable
+	StaleReplica
+	ReadTimeout
+	WriteTimeout
+	ReplicaFailure
+	InsufficientStorage
+	Internal
+	CodeCount
+)
+
+var codeNames = [CodeCount]string{"ok", "key_not_found", "bucket_not_found", "invalid_argument", "context_invalid",
+	"sibling_limit", "value_too_large", "not_owner", "quorum_impossible", "not_supported", "overloaded", "draining",
+	"starting", "quorum_unavailable", "stale_replica", "read_quorum_timeout", "write_quorum_timeout", "replica_failure",
+	"insufficient_storage", "internal"}
+
+func (c Code) String() string {
+	if c < CodeCount {
+		return codeNames[c]
+	}
+	return "internal"
+}
+
+// Reply answers one Request. For OK and KeyNotFound of a read, Object is the
+// joined object (nil: nothing was ever there, or it was purged).
+type Reply struct {
+	Code    Code
+	Outcome Outcome
+	Detail  string // one sentence for a person, with the numbers; never keys or values
+
+	Object  *version.Object
+	Context version.Context // to hand to the client; Seen is empty when there is nothing to carry
+	// NothingWritten marks a DELETE without a context that found all absent.
+	NothingWritten bool
+
+	Receipt quorum.Receipt
+	Failed  []quorum.Failure
+	Owners  []hashring.SID // with NotOwner
+
+	RingVersion uint64
+	Epoch       uint64
+	Partition   uint32
+	ServedBy    hashring.SID // store that coordinated
+	RetryAfter  time.Duration
+
+	Inspect []InspectRow
+	List    *ListPage
+}
+
+// InspectRow is what one store holds of a key.
+type InspectRow struct {
+	Store    hashring.SID
+	Fallback bool
+	State    ReplicaState
+	Hash     uint64 // version.Object.Hash
+	Dots     []version.Dot
+	Size     int
+	HLC      version.HLC
+	InSync   bool
+}
+
+// ReplicaState is what a replica has of a key.
+type ReplicaState uint8
+
+const (
+	Present ReplicaState = iota
+	TombstoneState
+	Absent
+	Unreachable
+	Suspect
+)
+
+func (s ReplicaState) String() string {
+	return [...]string{"present", "tombstone", "absent", "unreachable", "suspect"}[s]
+}
+
+// ListPage is one page of a listing, in key order.
+type ListPage struct {
+	Rows []ListRow
+	// Next is the last key of the page when there may be more, else nil.
+	Next []byte
+	// Complete is false when a partition could not be read: its keys are missing.
+	Complete bool
+}
+
+// ListRow is one live key.
+type ListRow struct {
+	Key    []byte
+	Object *version.Object // values only when they were asked for
+}
