@@ -25,13 +25,11 @@ const (
 	MsgHintPull   Kind = 11 // send me the hints after Cursor
 	MsgHintPage   Kind = 12 // Rows with Gen, More
 	MsgHintDone   Kind = 13 // rows synced at the target: drop these generations
-	MsgPing       Kind = 14 // is a suspected store answering again?
-	MsgPong       Kind = 15
-	KindCount     Kind = 16
+	KindCount     Kind = 14
 )
 
 var kindNames = [KindCount]string{"", "write", "hint", "write_ack", "read", "read_reply", "forward", "forwarded",
-	"scan", "scan_reply", "hint_notice", "hint_pull", "hint_page", "hint_done", "ping", "pong"}
+	"scan", "scan_reply", "hint_notice", "hint_pull", "hint_page", "hint_done"}
 
 func (k Kind) String() string {
 	if k < KindCount {
@@ -62,15 +60,14 @@ type Message struct {
 	ID          uint64 // the asker's: shard in the top byte; echoed in the reply
 
 	Bucket hashring.BucketID // write, hint, read, scan, pull rows
-	Key    []byte            // write, hint, read
+	Key    []byte            // write, hint, read; scan: inclusive start
 	Hash   uint64            // murmur3 of bucket name and key: write, hint, read
 	Object *version.Object   // write, hint, read reply
 	Target hashring.SID      // hint: the owner it stands in for; read with Fallback: unused
 	Reason quorum.Reason     // replies; ReasonNone: done
 	// Fallback in a read asks for the hints a stand-in holds of the key; in a reply
-	// it says that Object came from them. Brief asks for metadata without values.
+	// it says that Object came from them.
 	Fallback bool
-	Brief    bool
 	// Timeout is what is left of the client's deadline: forward, write, read, scan.
 	Timeout time.Duration
 
@@ -78,7 +75,7 @@ type Message struct {
 	Reply   *Reply   // forwarded
 
 	Prefix []byte // scan
-	Cursor []byte // scan, hint pull: exclusive start; empty: from the beginning
+	Cursor []byte // scan, hint pull: exclusive start, empty: from the beginning; scan reply: last key looked at
 	Limit  uint32 // scan, hint pull: rows at most
 	Values bool   // scan
 	Rows   []Row  // scan reply, hint page, hint done (without objects)

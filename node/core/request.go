@@ -14,7 +14,7 @@ const (
 	MaxValue        = 4 << 20 // hard cap; the configured limit is 1 MiB by default
 	MaxObject       = 8 << 20 // all siblings together
 	MaxContentType  = 256
-	MaxSiblings     = 64 // a write with a stale context beyond this is refused (E15)
+	MaxSiblings     = 64 // a write with a stale context that would leave more is refused (E15)
 	MaxListLimit    = 1000
 	DefaultDeadline = 2 * time.Second
 	MaxDeadline     = 60 * time.Second

@@ -1,0 +1,104 @@
+package hashring
+
+import "time"
+
+// Bounds of the ring state: every node holds all of it in memory and every Raft
+// snapshot carries it, so it must stay small.
+const (
+	// MaxPartitions: the fallback table has partitions * stores entries.
+	MaxPartitions = 4096
+	// MaxStores counts retired stores too: their boot counts are kept for ever, so
+	// that a disk that comes back from the past is refused.
+	MaxStores = 1024
+	// MaxBuckets: a bucket is a mode and its defaults, not a tenant's folder.
+	MaxBuckets = 1024
+	// MaxReplicas: more copies cost a round trip each and save nothing.
+	MaxReplicas = 15
+	// MaxName bounds bucket names (API.md) and, for the gossip metadata's limit,
+	// node and zone names, in bytes.
+	MaxName = 63
+	// MaxAddress: a DNS name has at most 253 bytes, a port six more.
+	MaxAddress = 260
+	// DefaultBucket exists from the start.
+	DefaultBucket = "default"
+)
+
+// CommandKind says which member of a Command is set.
+type CommandKind string
+
+// The kinds, named as they stand in the Raft log.
+const (
+	KindInit          CommandKind = "init"
+	KindRegister      CommandKind = "register"
+	KindFirstRing     CommandKind = "first_ring"
+	KindCreateBucket  CommandKind = "create_bucket"
+	KindUpdateBucket  CommandKind = "update_bucket"
+	KindDeleteBucket  CommandKind = "delete_bucket"
+	KindSetStoreState CommandKind = "set_store_state"
+	KindSetFeature    CommandKind = "set_feature"
+)
+
+// Command is one change of the ring state. Exactly the member that Kind names is set.
+type Command struct {
+	Kind          CommandKind    `json:"kind"`
+	Init          *Init          `json:"init,omitempty"`
+	Register      *Register      `json:"register,omitempty"`
+	FirstRing     *FirstRing     `json:"first_ring,omitempty"`
+	CreateBucket  *Bucket        `json:"create_bucket,omitempty"` // ID zero; N zero: all replicas; empty Mode and Conflict: eventual, siblings
+	UpdateBucket  *UpdateBucket  `json:"update_bucket,omitempty"`
+	DeleteBucket  *DeleteBucket  `json:"delete_bucket,omitempty"`
+	SetStoreState *SetStoreState `json:"set_store_state,omitempty"`
+	SetFeature    *SetFeature    `json:"set_feature,omitempty"`
+}
+
+// Init makes the cluster: its id, the length of replica lists, the feature level.
+type Init struct {
+	Cluster  ClusterID `json:"cluster"`
+	Replicas int       `json:"replicas"` // 1..MaxReplicas
+	Feature  uint16    `json:"feature"`
+}
+
+// Register admits a store, or a new start of a known one (D6). Store.State is
+// ignored: a newcomer is up; a store that was down is up again; suspect and
+// draining stay.
+type Register struct {
+	Store Store `json:"store"`
+	// Expects is the boot count that the proposer saw registered for this sid;
+	// 0: not checked. Another one is ErrStaleEpoch.
+	Expects uint64 `json:"expects"`
+	// Replaces names the store that has the node name now and is known to be dead:
+	// it is retired by this command. It stays in replica lists until a plan moves
+	// its partitions.
+	Replaces SID `json:"replaces,omitzero"`
+}
+
+// FirstRing shares the partitions among the given stores by Claim.
+type FirstRing struct {
+	Partitions int   `json:"partitions"` // 1..MaxPartitions
+	Stores     []SID `json:"stores"`     // registered, distinct
+}
+
+// UpdateBucket changes the members that are set.
+type UpdateBucket struct {
+	Name   string         `json:"name"`
+	R      *int           `json:"r,omitempty"`
+	W      *int           `json:"w,omitempty"`
+	Sloppy *bool          `json:"sloppy,omitempty"`
+	TTL    *time.Duration `json:"ttl,omitempty"`
+}
+
+// DeleteBucket ends a bucket; its id is never used again.
+type DeleteBucket struct {
+	Name string `json:"name"`
+}
+
+// SetStoreState records what the Raft group decides about a store. Retired is final.
+type SetStoreState struct {
+	SID   SID        `json:"sid"`
+	State StoreState `json:"state"`
+}
+
+// SetFeature raises the feature level; all stores in service must speak it.
+type SetFeature struct {
+	Feature uint16 `json:"feature"`
+}

@@ -1,0 +1,142 @@
+package hashring
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// PreferenceString draws who serves the first n owners of partition p: the owners
+// in order, a dead one as name(down), then the stand-ins in the order in which they
+// are asked, each live one that is needed with the owner whose place it takes:
+//
+//	a b(down) c | d for b, e
+func (r *Ring) PreferenceString(p uint32, n int, alive func(SID) bool) string {
+	var out strings.Builder
+	var missing []SID
+	for i, sid := range r.Owners(p, n) {
+		if i > 0 {
+			out.WriteByte(' ')
+		}
+		out.WriteString(r.name(sid, alive))
+		if !alive(sid) {
+			missing = append(missing, sid)
+		}
+	}
+	for i, sid := range r.Fallbacks(p, n) {
+		if i == 0 {
+			out.WriteString(" | ")
+		} else {
+			out.WriteString(", ")
+		}
+		out.WriteString(r.name(sid, alive))
+		if alive(sid) && len(missing) > 0 {
+			out.WriteString(" for " + r.nodeName(missing[0]))
+			missing = missing[1:]
+		}
+	}
+	for i, sid := range missing {
+		if i == 0 {
+			out.WriteString(" ! nobody for")
+		}
+		out.WriteString(" " + r.nodeName(sid))
+	}
+	return out.String()
+}
+
+func (r *Ring) name(sid SID, alive func(SID) bool) string {
+	if alive(sid) {
+		return r.nodeName(sid)
+	}
+	return r.nodeName(sid) + "(down)"
+}
+
+func (s *State) nodeName(sid SID) string {
+	if i, ok := s.find(sid); ok {
+		return s.Stores[i].Node
+	}
+	return sid.Short()
+}
+
+// Picture draws the whole state as text: stores with their virtual nodes (lists that
+// begin with the store) and places, then every partition's list, then the buckets.
+func (s *State) Picture() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "ring %d, cluster %s, feature %d, replicas %d\n", s.Version, s.Cluster.Short(), s.Feature, s.Replicas)
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	s.drawStores(w)
+	for p := range s.Partitions {
+		part := &s.Partitions[p]
+		fmt.Fprintf(w, "p%d\tepoch %d\t%s\n", p, part.Epoch, s.names(part.Replicas))
+	}
+	for _, name := range sortedKeys(s.Buckets) {
+		b := s.Buckets[name]
+		fmt.Fprintf(w, "bucket %s\tid %d\t%s %s n=%d r=%d w=%d sloppy=%t ttl=%v\n", b.Name, b.ID, b.Mode, b.Conflict, b.N, b.R, b.W, b.Sloppy, b.TTL)
+	}
+	_ = w.Flush() // into memory: cannot fail
+	return trimLines(out.String())
+}
+
+func (s *State) drawStores(w *tabwriter.Writer) {
+	heads, places := make(map[SID]int), make(map[SID]int)
+	for p := range s.Partitions {
+		for i, sid := range s.Partitions[p].Replicas {
+			places[sid]++
+			if i == 0 {
+				heads[sid]++
+			}
+		}
+	}
+	for i := range s.Stores {
+		st := &s.Stores[i]
+		zone := st.Zone
+		if zone == "" {
+			zone = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\tboot %d\tvnodes %d\tplaces %d\n", st.Node, zone, st.State, st.Boot, heads[st.SID], places[st.SID])
+	}
+}
+
+// PlanPicture draws a plan, one move a line.
+func (s *State) PlanPicture(p Plan) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d moves at ring %d\n", len(p.Moves), p.Version)
+	for _, m := range p.Moves {
+		from, to := "nobody", "nobody"
+		if !m.From.IsZero() {
+			from = s.nodeName(m.From)
+		}
+		if !m.To.IsZero() {
+			to = s.nodeName(m.To)
+		}
+		fmt.Fprintf(&out, "p%d epoch %d place %d: %s -> %s\n", m.Partition, m.Epoch, m.Position, from, to)
+	}
+	return out.String()
+}
+
+func (s *State) names(sids []SID) string {
+	names := make([]string, len(sids))
+	for i, sid := range sids {
+		names[i] = s.nodeName(sid)
+	}
+	return strings.Join(names, " ")
+}
+
+func sortedKeys(buckets map[string]Bucket) []string {
+	keys := make([]string, 0, len(buckets))
+	for name := range buckets {
+		keys = append(keys, name)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// trimLines drops the padding that the table writer leaves at line ends.
+func trimLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,4 @@
+package leveldisk
+
+// SyncDir does nothing: Windows cannot flush a directory, and NTFS journals names itself.
+func SyncDir(string) error { return nil }

@@ -1,0 +1,98 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum"
+)
+
+// onClient takes a request of this node's own front end.
+func (c *Core) onClient(r *Request) {
+	to := origin{waiter: r.Waiter}
+	switch {
+	case c.draining:
+		c.refuse(to, r, 0, Draining, "this node is stopping")
+	case c.ring == nil || !c.ring.HasRing():
+		c.refuse(to, r, 0, Starting, "this node does not know the ring yet")
+	case len(c.ops) >= MaxOps:
+		c.refuse(to, r, 0, Overloaded, fmt.Sprintf("%d requests are in flight", len(c.ops)))
+	default:
+		c.begin(to, r)
+	}
+}
+
+// onForward takes a request that another node could not coordinate as an owner.
+func (c *Core) onForward(m *Message) {
+	to := origin{from: m.From, id: m.ID}
+	r := m.Request
+	bucket, ok := c.ring.Bucket(r.Bucket)
+	switch {
+	case !ok || c.stale(m):
+		c.decline(to, m.Partition, quorum.ReasonStaleEpoch)
+	case len(c.ops) >= MaxOps || c.draining:
+		c.decline(to, m.Partition, quorum.ReasonOverloaded)
+	default:
+		pl := c.plan(bucket, r.Key)
+		if !pl.owns(c.cfg.Self) {
+			c.decline(to, m.Partition, quorum.ReasonNotOwner)
+			return
+		}
+		r.Timeout = m.Timeout
+		c.coordinateWrite(to, r, pl, true)
+	}
+}
+
+// begin plans a client's request and takes the road of its kind.
+func (c *Core) begin(to origin, r *Request) {
+	bucket, ok := c.ring.Bucket(r.Bucket)
+	if !ok {
+		c.refuse(to, r, 0, BucketNotFound, "there is no such bucket")
+		return
+	}
+	if r.Op == OpList {
+		c.startList(to, r, bucket)
+		return
+	}
+	pl := c.plan(bucket, r.Key)
+	owner := pl.owns(c.cfg.Self)
+	switch {
+	case r.HasContext && !fits(r.Context.Bucket, r.Context.KeyHash, &pl), r.HasAfter && !fits(r.After.Bucket, r.After.KeyHash, &pl):
+		c.refuse(to, r, pl.partition, ContextInvalid, "the context belongs to another bucket or key")
+	case r.OwnerOnly && !owner:
+		reply := refusal(r, pl.partition, NotOwner, "this node does not own the key's partition")
+		reply.Owners = pl.owners
+		c.answer(to, reply)
+	case r.Op == OpGet:
+		c.startGet(to, r, pl)
+	case r.Op == OpInspect:
+		c.startInspect(to, r, pl)
+	case owner:
+		c.coordinateWrite(to, r, pl, true)
+	default:
+		c.startForward(to, r, pl)
+	}
+}
+
+func fits(bucket, hash uint64, pl *plan) bool {
+	return hashring.BucketID(bucket) == pl.bucket.ID && hash == pl.hash
+}
+
+// stale tells that m was planned under an older epoch of its partition.
+func (c *Core) stale(m *Message) bool { return m.Epoch < c.ring.Partitions[m.Partition].Epoch }
+
+// ahead tells that m was planned with ring state this shard does not have yet.
+func (c *Core) ahead(m *Message) bool {
+	if m.RingVersion <= c.ring.Version {
+		return false
+	}
+	if int(m.Partition) < len(c.ring.Partitions) && m.Epoch > c.ring.Partitions[m.Partition].Epoch {
+		return true
+	}
+	if m.Kind == MsgForward {
+		_, ok := c.ring.Bucket(m.Request.Bucket)
+		return !ok
+	}
+	_, ok := c.ring.BucketByID(m.Bucket)
+	return !ok && m.Bucket != 0
+}

@@ -1,0 +1,255 @@
+// Package core is one shard of a node: a deterministic state machine over the
+// partitions it is responsible for and the requests it coordinates.
+//
+//	Step(now, events) -> Ready{ Batch, Now, AfterSync, Loads, Deadline }
+//
+// Invariants that the shape gives, and that everything here relies on:
+//
+//  1. All durable effects of a step are in one Batch (D1).
+//  2. What reveals state that is not yet durable leaves in AfterSync, gated by the
+//     batch that makes it so; an own ack is counted when Synced comes back.
+//  3. Steps go on while batches sync: reads see the overlay of staged objects first.
+//  4. Time, randomness, disk and network are arguments; nothing here waits.
+//
+// The obvious other design, a goroutine per request with locks around the store,
+// was left because it can neither be replayed nor batched.
+package core
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+// Bounds of a shard. Each is reached by a test.
+const (
+	MaxOps        = 16 << 10 // requests in flight; more are Overloaded
+	MaxOverlay    = 64 << 20 // bytes staged and not yet durable; more writes are Overloaded
+	MaxParked     = 1024     // peer messages waiting for a newer ring
+	parkedFor     = 2 * time.Second
+	suspectFor    = time.Second            // fast suspicion expires by itself
+	lateAfter     = 500 * time.Millisecond // an owner that has not acked by then gets a stand-in
+	hedgeMin      = 4 * time.Millisecond   // never hedge a read sooner
+	hedgeFactor   = 2                      // times the observed p95
+	finishFor     = 5 * time.Second        // a write that has been answered waits so long for the other owners
+	maxRequestAge = MaxDeadline
+)
+
+// Config of a shard. The zero Limits are the defaults.
+type Config struct {
+	Self   hashring.SID
+	Shard  int // this shard handles partitions p with p % Shards == Shard
+	Shards int
+	Rand   *rand.Rand // actors and request ids; seeded by the caller
+	// HLCBound is the greatest durable clock bound of the store (E9).
+	HLCBound version.HLC
+	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
+	HintBytes int64
+}
+
+// Core is one shard. Not safe for concurrent use: one goroutine steps it.
+type Core struct {
+	cfg Config
+	eng Engine
+
+	now       Now
+	ring      *hashring.Ring
+	view      *View
+	confirmed bool // answers as an owner (D6)
+	lowSpace  bool // below the reserve (D3)
+	draining  bool
+
+	parts    map[uint32]*part
+	overlay  overlay
+	clock    version.Clock
+	suspects map[hashring.SID]time.Duration // until
+
+	ops    map[uint64]op
+	lastOp uint64
+	loads  map[uint64]func(*Loaded)
+	timers timers
+	waits  []wait
+	parked []parkedMessage
+
+	readLatency quantile
+	pulls       int // hint pulls under way
+	hintBytes   int64
+
+	batch   *Batch
+	lastSeq uint64 // of the newest batch handed out or being filled
+	durable uint64
+	touched []*part
+	ready   Ready
+	stats   Stats
+}
+
+// op is a request this shard coordinates and has not finished.
+type op interface {
+	onMessage(c *Core, m *Message)      // a reply to it
+	onTimer(c *Core, k timerKind)       // one of its timers
+	onDurable(c *Core)                  // what it waited for with awaitSync
+	onDown(c *Core, store hashring.SID) // its connection to this store is gone
+}
+
+type wait struct {
+	seq uint64
+	op  uint64
+}
+
+// New is a shard at start: it knows no ring and answers as no owner.
+func New(cfg Config, eng Engine) *Core {
+	if cfg.HintBytes == 0 {
+		cfg.HintBytes = 256 << 20
+	}
+	return &Core{
+		cfg: cfg, eng: eng,
+		parts:    map[uint32]*part{},
+		overlay:  newOverlay(),
+		clock:    version.NewClock(cfg.HLCBound),
+		suspects: map[hashring.SID]time.Duration{},
+		ops:      map[uint64]op{},
+		loads:    map[uint64]func(*Loaded){},
+	}
+}
+
+// Step takes what has happened and returns what is to be done. The Ready is valid
+// until the next Step; its Batch stays valid.
+func (c *Core) Step(now Now, events []Event) *Ready {
+	c.now = now
+	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0]}
+	for i := range events {
+		c.event(&events[i])
+	}
+	c.fireTimers()
+	c.closeBatch()
+	c.ready.Deadline = c.timers.next()
+	return &c.ready
+}
+
+func (c *Core) event(e *Event) {
+	switch {
+	case e.Message != nil:
+		c.onMessage(e.Message)
+	case e.Request != nil:
+		c.onClient(e.Request)
+	case e.Synced != 0:
+		c.onSynced(e.Synced)
+	case e.Loaded != nil:
+		c.onLoaded(e.Loaded)
+	case !e.Down.IsZero():
+		c.onDown(e.Down)
+	case e.Ring != nil:
+		c.onRing(e.Ring)
+	case e.View != nil:
+		c.view = e.View
+	case e.Confirmed:
+		c.confirmed = true
+	case e.Space != Unset:
+		c.lowSpace = e.Space == No
+	case e.Drain:
+		c.draining = true
+	}
+}
+
+// onMessage looks at the envelope, which is the same for all kinds, and hands the
+// rest to the kind's own file.
+func (c *Core) onMessage(m *Message) {
+	delete(c.suspects, m.From)
+	if c.ring == nil || m.RingVersion > c.ring.Version {
+		c.want(m.RingVersion, m.From)
+	}
+	if m.Kind.IsReply() {
+		if o := c.ops[m.ID]; o != nil {
+			o.onMessage(c, m)
+		}
+		return
+	}
+	if c.ring == nil || !c.ring.HasRing() || c.ahead(m) {
+		c.park(m)
+		return
+	}
+	if int(m.Partition) >= len(c.ring.Partitions) {
+		return
+	}
+	c.dispatch(m)
+}
+
+func (c *Core) dispatch(m *Message) {
+	switch m.Kind {
+	case MsgWrite:
+		c.onWrite(m)
+	case MsgHint:
+		c.onHint(m)
+	case MsgRead:
+		c.onRead(m)
+	case MsgForward:
+		c.onForward(m)
+	case MsgScan:
+		c.onScan(m)
+	case MsgHintNotice:
+		c.onHintNotice(m)
+	case MsgHintPull:
+		c.onHintPull(m)
+	case MsgHintDone:
+		c.onHintDone(m)
+	}
+}
+
+// onSynced: batches up to seq are durable. What waited for them goes on.
+func (c *Core) onSynced(seq uint64) {
+	c.durable = max(c.durable, seq)
+	c.overlay.settle(c.durable)
+	n := 0
+	for n < len(c.waits) && c.waits[n].seq <= c.durable {
+		n++
+	}
+	done := c.waits[:n]
+	c.waits = c.waits[n:]
+	for _, w := range done {
+		if o := c.ops[w.op]; o != nil {
+			o.onDurable(c)
+		}
+	}
+	if len(c.waits) == 0 {
+		c.waits = nil
+	}
+}
+
+// awaitSync calls the op's onDurable once batch seq is durable, at once if it is.
+func (c *Core) awaitSync(seq, id uint64) {
+	if seq > c.durable {
+		// seq is the newest batch or an older one: keep the list in order.
+		at := len(c.waits)
+		for at > 0 && c.waits[at-1].seq > seq {
+			at--
+		}
+		c.waits = append(c.waits, wait{})
+		copy(c.waits[at+1:], c.waits[at:])
+		c.waits[at] = wait{seq, id}
+		return
+	}
+	c.ops[id].onDurable(c)
+}
+
+// addOp registers an op and returns its id: the shard in the top byte, so that a
+// reply finds its way back.
+func (c *Core) addOp(o op) uint64 {
+	c.lastOp++
+	id := uint64(c.cfg.Shard)<<56 | c.lastOp
+	c.ops[id] = o
+	return id
+}
+
+// ShardOf is the shard that a reply with this id belongs to.
+func ShardOf(id uint64) int { return int(id >> 56) }
+
+func (c *Core) onDown(store hashring.SID) {
+	c.suspect(store)
+	for _, id := range sortedKeys(c.ops) {
+		if o := c.ops[id]; o != nil {
+			o.onDown(c, store)
+		}
+	}
+}

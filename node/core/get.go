@@ -1,0 +1,349 @@
+package core
+
+import (
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+// getOp is one read under way: R replies gathered and joined; replicas that were
+// behind are repaired, in a strict read before the answer (E11).
+type getOp struct {
+	id       uint64
+	plan     plan
+	key      []byte
+	tally    *quorum.Get
+	strict   bool
+	own      *version.Object // read here, waiting for its batch
+	started  time.Duration
+	deadline time.Duration
+	hedged   bool
+	repair   *quorum.Put // E11: the write-back that the answer waits for
+	repairTo localCopy
+	object   *version.Object
+	done     func(c *Core, g *getOp, code Code)
+}
+
+func (c *Core) startGet(to origin, r *Request, pl plan) {
+	policy, err := c.policy(&pl, r, r.R, pl.bucket.R)
+	if err != nil {
+		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
+		return
+	}
+	if policy.Need == 1 && !r.HasAfter && c.readHere(to, r, &pl, policy) {
+		return
+	}
+	c.stats.Reads++
+	c.read(r, pl, policy, func(c *Core, g *getOp, code Code) {
+		c.answer(to, g.reply(c, code))
+	})
+}
+
+// readHere is the whole of a read with R=1 at an owner whose copy is settled.
+func (c *Core) readHere(to origin, r *Request, pl *plan, policy quorum.Policy) bool {
+	if !c.confirmed || !pl.owns(c.cfg.Self) {
+		return false
+	}
+	o, seq, err := c.record(pl.partition, pl.bucket.ID, r.Key)
+	if err != nil || seq > c.durable {
+		return false
+	}
+	c.stats.Reads++
+	reply := c.readReply(pl, o)
+	reply.Receipt = quorum.Receipt{N: policy.N, Need: 1, Acks: 1, Owners: 1}
+	c.answer(to, reply)
+	return true
+}
+
+// read starts gathering; done is called once, with OK and the joined object in g,
+// or with why there is none.
+func (c *Core) read(r *Request, pl plan, policy quorum.Policy, done func(*Core, *getOp, Code)) {
+	g := &getOp{plan: pl, key: r.Key, started: c.now.Mono, deadline: c.deadlineOf(r), done: done}
+	w := pl.bucket.W
+	if w == 0 {
+		w = hashring.Majority(policy.N)
+	}
+	g.strict = !policy.Sloppy && policy.Need+w > policy.N
+	var after version.Vector
+	if r.HasAfter {
+		after = r.After.Seen
+	}
+	g.tally = quorum.NewGet(policy, c.readOrder(&pl), c.fallbacks(&pl), c.reachable, after)
+	g.id = c.addOp(g)
+	c.timers.add(g.deadline, g.id, timerDeadline)
+	if len(pl.owners) > policy.Need {
+		c.timers.add(c.now.Mono+c.hedgeAfter(), g.id, timerHedge)
+		c.timers.add(c.now.Mono+lateAfter, g.id, timerLate)
+	}
+	g.pump(c)
+}
+
+// hedgeAfter is when a reply is later than nearly all: then a spare owner is asked.
+func (c *Core) hedgeAfter() time.Duration {
+	return max(hedgeMin, hedgeFactor*c.readLatency.estimate)
+}
+
+// readOrder puts this store first, then the other owners, beginning behind it, so
+// that the reads of different coordinators fall on different replicas.
+func (c *Core) readOrder(pl *plan) []hashring.SID {
+	n := len(pl.owners)
+	at := int(c.lastOp) % n
+	for i, s := range pl.owners {
+		if s == c.cfg.Self {
+			at = i
+		}
+	}
+	out := make([]hashring.SID, 0, n)
+	return append(append(out, pl.owners[at:]...), pl.owners[:at]...)
+}
+
+func (g *getOp) pump(c *Core) {
+	for {
+		asks := g.tally.Take()
+		if len(asks) == 0 {
+			break
+		}
+		for _, a := range asks {
+			g.ask(c, a)
+		}
+	}
+	g.settle(c)
+}
+
+func (g *getOp) ask(c *Core, a quorum.Ask) {
+	fallback := !a.Target.IsZero()
+	switch {
+	case a.To == c.cfg.Self:
+		g.readOwn(c, fallback)
+	case !c.reachable(a.To):
+		g.tally.Fail(a.To, quorum.ReasonUnreachable)
+	default:
+		c.send(&Message{Kind: MsgRead, To: a.To, ID: g.id, Partition: g.plan.partition, Bucket: g.plan.bucket.ID, Key: g.key, Hash: g.plan.hash, Fallback: fallback})
+	}
+}
+
+// readOwn reads this store's copy. One that is not durable yet counts when it is.
+func (g *getOp) readOwn(c *Core, fallback bool) {
+	o, seq, why := c.replicaRead(g.plan.partition, g.plan.bucket, g.key, fallback)
+	switch {
+	case why != quorum.ReasonNone:
+		g.tally.Fail(c.cfg.Self, why)
+	case seq > c.durable:
+		g.own = o
+		c.awaitSync(seq, g.id)
+	default:
+		g.tally.Reply(c.cfg.Self, o)
+	}
+}
+
+func (g *getOp) onDurable(c *Core) {
+	if g.repair != nil {
+		g.repair.Ack(c.cfg.Self, hashring.SID{})
+	} else {
+		g.tally.Reply(c.cfg.Self, g.own)
+	}
+	g.pump(c)
+}
+
+func (g *getOp) onMessage(c *Core, m *Message) {
+	switch {
+	case m.Kind == MsgWriteAck && g.repair != nil:
+		if m.Reason == quorum.ReasonNone {
+			g.repair.Ack(m.From, hashring.SID{})
+		} else {
+			g.repair.Fail(m.From, hashring.SID{}, m.Reason)
+		}
+	case m.Kind != MsgReadReply:
+		return
+	case m.Reason != quorum.ReasonNone:
+		g.tally.Fail(m.From, m.Reason)
+	default:
+		c.readLatency.add(c.now.Mono - g.started)
+		g.tally.Reply(m.From, m.Object)
+	}
+	g.pump(c)
+}
+
+func (g *getOp) onDown(c *Core, store hashring.SID) {
+	g.tally.Fail(store, quorum.ReasonUnreachable)
+	if g.repair != nil {
+		g.repair.Fail(store, hashring.SID{}, quorum.ReasonUnreachable)
+	}
+	g.pump(c)
+}
+
+func (g *getOp) onTimer(c *Core, k timerKind) {
+	switch k {
+	case timerHedge:
+		if !g.hedged && g.repair == nil && len(g.tally.Waiting()) > 0 {
+			g.hedged = true
+			c.stats.Hedges++
+			g.tally.More()
+			g.pump(c)
+		}
+	case timerLate:
+		if g.repair != nil {
+			return
+		}
+		for _, s := range g.tally.Waiting() {
+			if s != c.cfg.Self {
+				c.suspect(s)
+				g.tally.More()
+			}
+		}
+		g.pump(c)
+	case timerDeadline:
+		code := ReadTimeout
+		if g.tally.Stale() {
+			code = StaleReplica
+		}
+		g.finish(c, code)
+	}
+}
+
+func (g *getOp) settle(c *Core) {
+	if c.ops[g.id] == nil {
+		return // answered while it was being pumped
+	}
+	if g.repair != nil {
+		switch g.repair.Verdict() {
+		case quorum.Won:
+			g.finish(c, OK)
+		case quorum.Lost:
+			g.finish(c, QuorumUnavailable)
+		}
+		return
+	}
+	switch g.tally.Verdict() {
+	case quorum.Won:
+		g.won(c)
+	case quorum.Lost:
+		code := QuorumUnavailable
+		if g.tally.Stale() {
+			code = StaleReplica
+		}
+		g.finish(c, code)
+	}
+}
+
+// won: the replies are joined. Replicas that were behind get the join; a strict
+// read waits until a write quorum has it.
+func (g *getOp) won(c *Core) {
+	g.object = g.tally.Object()
+	if g.plan.bucket.Conflict == hashring.LWW {
+		g.object = c.reduce(g.object)
+	}
+	behind := g.tally.Behind(g.object)
+	if len(behind) == 0 {
+		g.finish(c, OK)
+		return
+	}
+	c.stats.ReadRepairs += uint64(len(behind))
+	if !g.strict {
+		for _, s := range behind {
+			g.repairOne(c, s, 0)
+		}
+		g.finish(c, OK)
+		return
+	}
+	n := len(g.plan.owners)
+	policy := quorum.Policy{N: n, Need: max(hashring.Majority(n), g.plan.bucket.W)}
+	g.repair = quorum.NewPut(policy, g.plan.owners, nil, c.reachable)
+	for _, s := range g.tally.Abreast(g.object) {
+		g.repair.Ack(s, hashring.SID{})
+	}
+	for _, s := range g.repair.Waiting() {
+		g.repairOne(c, s, g.id)
+	}
+	g.settle(c)
+}
+
+// repairOne sends the joined object to one owner; id 0: nobody waits for the ack.
+func (g *getOp) repairOne(c *Core, s hashring.SID, id uint64) {
+	if s != c.cfg.Self {
+		c.send(&Message{Kind: MsgWrite, To: s, ID: id, Partition: g.plan.partition, Bucket: g.plan.bucket.ID, Key: g.key, Hash: g.plan.hash, Object: g.object})
+		return
+	}
+	seq, why := c.mergeRecord(g.plan.partition, g.plan.bucket, g.key, g.plan.hash, g.object)
+	switch {
+	case id == 0:
+	case why != quorum.ReasonNone:
+		g.repair.Fail(s, hashring.SID{}, why)
+	case seq <= c.durable:
+		g.repair.Ack(s, hashring.SID{})
+	default:
+		c.awaitSync(seq, g.id)
+	}
+}
+
+func (g *getOp) finish(c *Core, code Code) {
+	delete(c.ops, g.id)
+	g.done(c, g, code)
+}
+
+// reply is the answer to a client's read.
+func (g *getOp) reply(c *Core, code Code) *Reply {
+	if code == OK {
+		r := c.readReply(&g.plan, g.object)
+		r.Receipt, r.Failed = g.tally.Receipt(), g.tally.Failures()
+		return r
+	}
+	r := &Reply{Code: code, Partition: g.plan.partition, Receipt: g.tally.Receipt(), Failed: g.tally.Failures(), RetryAfter: retryAfter}
+	switch code {
+	case ReadTimeout:
+		r.Detail = "not enough replicas had answered by the deadline"
+	case StaleReplica:
+		r.Detail = "no replica that answered has what Quorate-Read-After asks for"
+	default:
+		r.Detail = "too few replicas that may answer can be reached"
+	}
+	return r
+}
+
+// readReply shows an object to a reader at this moment.
+func (c *Core) readReply(pl *plan, o *version.Object) *Reply {
+	r := &Reply{Code: OK, Object: o, Partition: pl.partition}
+	if len(o.Live(c.now.WallMS)) == 0 {
+		r.Code, r.Detail = KeyNotFound, "the key does not exist"
+	}
+	if o != nil {
+		r.Context = contextOf(pl, o.MaxHLC(), o.Context)
+	}
+	return r
+}
+
+// readThenDelete is a delete without a context: it covers what R owners hold, and
+// writes nothing when all of them hold nothing.
+func (c *Core) readThenDelete(to origin, r *Request, pl plan, policy quorum.Policy, owner bool) {
+	read, err := c.policy(&pl, r, r.R, pl.bucket.R)
+	if err != nil {
+		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
+		return
+	}
+	arrived := c.now.Mono
+	c.read(r, pl, read, func(c *Core, g *getOp, code Code) {
+		switch {
+		case code != OK:
+			reply := g.reply(c, code)
+			reply.Outcome = NotApplied
+			if code == ReadTimeout {
+				reply.Code = QuorumUnavailable
+			}
+			c.answer(to, reply)
+		case g.object == nil:
+			reply := g.reply(c, OK)
+			reply.Code, reply.Detail, reply.Outcome, reply.NothingWritten = OK, "", Applied, true
+			c.answer(to, reply)
+		default:
+			rest := *r
+			rest.Timeout = max(r.Timeout, time.Millisecond)
+			if r.Timeout == 0 {
+				rest.Timeout = DefaultDeadline
+			}
+			rest.Timeout = max(rest.Timeout-(c.now.Mono-arrived), time.Millisecond)
+			c.mintAndSend(to, &rest, pl, policy, owner, g.object.Context, true)
+		}
+	})
+}

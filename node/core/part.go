@@ -1,0 +1,135 @@
+package core
+
+import (
+	"slices"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/assert"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+// part is what a shard keeps in memory of one partition.
+type part struct {
+	id       uint32
+	counters Counters // as of the newest staged batch; its Hints are never changed in place
+	dirty    bool
+	actors   []actor // mint the dots of this store for this partition
+	stoodIn  bool    // minted as a fallback since the actors were drawn (E1b)
+}
+
+// actor is one of a partition's minting identities (E1). There are several because
+// a context is a version vector: the reply to a write hands the client the context
+// it came with joined with the new dot, and that must cover no sibling the client
+// has not seen. So a dot is minted by an actor that has no other sibling left in
+// the object. Most keys only ever meet the first one; MaxSiblings bounds the rest.
+type actor struct {
+	name   version.Actor
+	minted uint64 // counter of the newest dot, over all keys of the partition
+}
+
+// part is the partition's state, read from its counters when first touched.
+func (c *Core) part(id uint32) *part {
+	p := c.parts[id]
+	if p == nil {
+		p = &part{id: id}
+		counters, err := c.eng.Counters(id)
+		assert.That(err == nil, "D4", "counters of partition %d: %v", id, err)
+		p.counters = counters
+		for _, h := range counters.Hints {
+			c.hintBytes += int64(h.Bytes)
+		}
+		c.parts[id] = p
+	}
+	return p
+}
+
+// forgetActors makes the next mints use fresh actors. In memory they are fresh at
+// every process start, since a crash may have taken dots that others have seen
+// (E1); a fallback that hands off what it minted forgets them too (E1b).
+func (p *part) forgetActors() { p.actors, p.stoodIn = p.actors[:0], false }
+
+// mint is the next dot for a key whose local object is local, where seen is what
+// the client has seen of it.
+func (c *Core) mint(p *part, local *version.Object, seen version.Vector) version.Dot {
+	for i := range p.actors {
+		if a := &p.actors[i]; !survives(local, seen, a.name) {
+			return a.mint(local)
+		}
+	}
+	p.actors = append(p.actors, actor{name: version.Actor(c.cfg.Rand.Uint64() | 1)})
+	return p.actors[len(p.actors)-1].mint(local)
+}
+
+// survives tells whether a sibling by a would stay beside a write that has seen seen.
+func survives(local *version.Object, seen version.Vector, a version.Actor) bool {
+	if local == nil {
+		return false
+	}
+	for i := range local.Siblings {
+		if d := local.Siblings[i].Dot; d.Actor == a && !seen.Covers(d) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *actor) mint(local *version.Object) version.Dot {
+	a.minted++
+	if local != nil {
+		known := local.Context.Get(a.name)
+		assert.That(known < a.minted, "E1", "an actor about to mint %d meets its own %d", a.minted, known)
+	}
+	return version.Dot{Actor: a.name, Counter: a.minted}
+}
+
+func (p *part) countRecord(o *version.Object, sign int64) {
+	if o == nil {
+		return
+	}
+	add(&p.counters.Bytes, sign*int64(o.Size()))
+	for i := range o.Siblings {
+		if !o.Siblings[i].Tombstone {
+			add(&p.counters.Keys, sign)
+			return
+		}
+	}
+	add(&p.counters.Tombstones, sign)
+}
+
+// countHint accounts for one hint rewritten and returns the change in bytes.
+func (p *part) countHint(target hashring.SID, old, now *version.Object) int64 {
+	hints := slices.Clone(p.counters.Hints)
+	i := slices.IndexFunc(hints, func(h HintCount) bool { return h.Target == target })
+	if i < 0 {
+		hints = append(hints, HintCount{Target: target})
+		i = len(hints) - 1
+	}
+	bytes := int64(now.Size()) - int64(old.Size())
+	add(&hints[i].Bytes, bytes)
+	if old != nil {
+		add(&hints[i].Hints, -1)
+	}
+	if now != nil {
+		add(&hints[i].Hints, 1)
+	}
+	if hints[i].Hints == 0 {
+		hints = slices.Delete(hints, i, i+1)
+	}
+	p.counters.Hints = hints
+	return bytes
+}
+
+// hintsFor is how many hints are held for target.
+func (p *part) hintsFor(target hashring.SID) uint64 {
+	for _, h := range p.counters.Hints {
+		if h.Target == target {
+			return h.Hints
+		}
+	}
+	return 0
+}
+
+func add(n *uint64, d int64) {
+	assert.That(d >= 0 || *n >= uint64(-d), "D5", "a counter of %d cannot lose %d", *n, -d)
+	*n += uint64(d)
+}

@@ -1,0 +1,342 @@
+package core
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+// putOp is one write under way at its coordinator: minted, staged here, sent to
+// the other owners, counted until W have synced it. It lives on after the answer
+// until every owner has it or a stand-in keeps it for them.
+type putOp struct {
+	id       uint64
+	origin   origin
+	plan     plan
+	key      []byte
+	object   *version.Object // what every owner is to hold
+	context  version.Context // for the client
+	tally    *quorum.Put
+	local    []localCopy
+	started  time.Duration
+	deadline time.Duration
+	answered bool
+	created  bool
+}
+
+// localCopy is a copy staged in this store: as an owner, or as a hint.
+type localCopy struct {
+	target hashring.SID
+	seq    uint64
+	acked  bool
+}
+
+// coordinateWrite mints and replicates a write here, as an owner or as a fallback.
+// A delete without a context first reads what it deletes.
+func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
+	policy, err := c.policy(&pl, r, r.W, pl.bucket.W)
+	if err != nil {
+		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
+		return
+	}
+	if c.overlay.bytes > MaxOverlay {
+		c.refuse(to, r, pl.partition, Overloaded, fmt.Sprintf("%d bytes wait for the disk", c.overlay.bytes))
+		return
+	}
+	if c.lowSpace && r.Op == OpPut {
+		c.refuse(to, r, pl.partition, InsufficientStorage, "this node's disk is below its reserve of free space")
+		return
+	}
+	if r.Op == OpDelete && !r.HasContext {
+		c.readThenDelete(to, r, pl, policy, owner)
+		return
+	}
+	c.mintAndSend(to, r, pl, policy, owner, r.Context.Seen, r.HasContext)
+}
+
+func (c *Core) mintAndSend(to origin, r *Request, pl plan, policy quorum.Policy, owner bool, seen version.Vector, hasContext bool) {
+	tally := c.newTally(policy, &pl, owner)
+	if tally.Verdict() == quorum.Lost {
+		c.noQuorum(to, r, &pl, tally)
+		return
+	}
+	local, err := c.localObject(&pl, r.Key, owner)
+	if err != nil {
+		c.cannotMint(to, r, &pl)
+		return
+	}
+	object, context, code := c.mintWrite(&pl, r, local, seen, hasContext)
+	if code != OK {
+		c.refuse(to, r, pl.partition, code, tooMany(code))
+		return
+	}
+	o := &putOp{origin: to, plan: pl, key: r.Key, object: object, context: context, tally: tally, started: c.now.Mono, deadline: c.deadlineOf(r)}
+	o.id = c.addOp(o)
+	if owner {
+		o.stageOwn(c, local)
+	} else {
+		c.part(pl.partition).stoodIn = true
+	}
+	c.timers.add(min(o.deadline, o.started+lateAfter), o.id, timerLate)
+	c.timers.add(o.deadline, o.id, timerDeadline)
+	o.pump(c)
+}
+
+func tooMany(code Code) string {
+	if code == SiblingLimit {
+		return fmt.Sprintf("the key has %d concurrent values; read it and write with the context of that answer", MaxSiblings)
+	}
+	return fmt.Sprintf("the key's concurrent values together would exceed %d bytes", MaxObject)
+}
+
+// newTally plans the slots. A fallback coordinates only when no owner can be had;
+// it is the first stand-in itself, since it must hold what it mints (E1).
+func (c *Core) newTally(policy quorum.Policy, pl *plan, owner bool) *quorum.Put {
+	if owner {
+		return quorum.NewPut(policy, pl.owners, c.fallbacks(pl), c.reachable)
+	}
+	stand := []hashring.SID{c.cfg.Self}
+	for _, s := range c.onlyReachable(c.ring.Fallbacks(pl.partition, len(pl.owners))) {
+		if s != c.cfg.Self {
+			stand = append(stand, s)
+		}
+	}
+	return quorum.NewPut(policy, pl.owners, stand, func(hashring.SID) bool { return false })
+}
+
+// localObject is what this store has of the key: its record, or as a fallback all
+// hints it keeps for it.
+func (c *Core) localObject(pl *plan, key []byte, owner bool) (*version.Object, error) {
+	if owner {
+		o, _, err := c.record(pl.partition, pl.bucket.ID, key)
+		return o, err
+	}
+	o, _, err := c.hintsOf(pl, key)
+	return o, err
+}
+
+// mintWrite is the object after the request, and the context its client gets.
+func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen version.Vector, hasContext bool) (*version.Object, version.Context, Code) {
+	if again := findRequest(local, r.ID); again != nil { // E16: a re-sent write that has been minted here
+		if !hasContext && len(local.Siblings) == 1 {
+			seen = local.Context
+		}
+		return local, contextOf(pl, again.HLC, seen.With(again.Dot)), OK
+	}
+	if !hasContext && r.Op == OpPut && local != nil {
+		seen = local.Context
+	}
+	stamp, reserve := c.clock.Next(c.now.WallMS, max(local.MaxHLC(), r.Context.HLC))
+	s := version.Sibling{HLC: stamp, Tombstone: r.Op == OpDelete, Request: r.ID}
+	if r.Op == OpPut {
+		s.Value, s.ContentType, s.Sum = r.Value, r.ContentType, r.Sum
+		if ttl := ttlOf(pl.bucket, r); ttl > 0 {
+			s.ExpiryMS = c.now.WallMS + ttl.Milliseconds()
+		}
+	}
+	s.Dot = c.mint(c.part(pl.partition), local, seen)
+	object := version.Write(local, seen, s)
+	switch {
+	case pl.bucket.Conflict == hashring.LWW:
+		object = c.reduce(object)
+	case len(object.Siblings) > MaxSiblings && len(object.Siblings) > len(local.Siblings):
+		return nil, version.Context{}, SiblingLimit
+	}
+	if object.Size() > MaxObject && r.Op == OpPut {
+		return nil, version.Context{}, ValueTooLarge
+	}
+	if reserve {
+		c.open().HLCBound = c.clock.Bound()
+	}
+	return object, contextOf(pl, stamp, seen.With(s.Dot)), OK
+}
+
+func ttlOf(b *hashring.Bucket, r *Request) time.Duration {
+	if r.TTL > 0 {
+		return r.TTL
+	}
+	return b.TTL
+}
+
+func findRequest(o *version.Object, id version.RequestID) *version.Sibling {
+	if o == nil || id.IsZero() {
+		return nil
+	}
+	for i := range o.Siblings {
+		if o.Siblings[i].Request == id {
+			return &o.Siblings[i]
+		}
+	}
+	return nil
+}
+
+// reduce is the merge order of a last-write-wins bucket; what it drops is counted.
+func (c *Core) reduce(o *version.Object) *version.Object {
+	out, dropped := version.ReduceLWW(o)
+	c.stats.LWWDropped += uint64(dropped)
+	return out
+}
+
+// stageOwn puts the object into this owner's record.
+func (o *putOp) stageOwn(c *Core, local *version.Object) {
+	if version.Same(local, o.object) { // a re-sent write: it may be durable, or staged
+		_, seq, _ := c.record(o.plan.partition, o.plan.bucket.ID, o.key)
+		o.local = append(o.local, localCopy{seq: seq})
+		return
+	}
+	seq := c.stageRecord(c.part(o.plan.partition), o.plan.bucket.ID, o.key, o.plan.hash, local, o.object)
+	o.local = append(o.local, localCopy{seq: seq})
+}
+
+// pump carries out what the tally asks for, until it asks for nothing, and answers
+// when it has a verdict.
+func (o *putOp) pump(c *Core) {
+	for {
+		asks := o.tally.Take()
+		if len(asks) == 0 {
+			break
+		}
+		for _, a := range asks {
+			o.ask(c, a)
+		}
+	}
+	o.settle(c)
+}
+
+func (o *putOp) ask(c *Core, a quorum.Ask) {
+	switch {
+	case a.To == c.cfg.Self && !a.Target.IsZero():
+		o.keepHint(c, a.Target)
+	case a.To == c.cfg.Self && !c.confirmed:
+		o.tally.Fail(a.To, a.Target, quorum.ReasonStarting) // durable here, and not yet an owner's word (D6)
+	case a.To == c.cfg.Self:
+		c.awaitSync(o.local[0].seq, o.id)
+	case !c.reachable(a.To):
+		o.tally.Fail(a.To, a.Target, quorum.ReasonUnreachable)
+	default:
+		c.send(o.message(a))
+	}
+}
+
+func (o *putOp) message(a quorum.Ask) *Message {
+	m := &Message{Kind: MsgWrite, To: a.To, ID: o.id, Partition: o.plan.partition, Bucket: o.plan.bucket.ID, Key: o.key, Hash: o.plan.hash, Object: o.object}
+	if !a.Target.IsZero() {
+		m.Kind, m.Target = MsgHint, a.Target
+	}
+	return m
+}
+
+// keepHint stands in for target in this very store.
+func (o *putOp) keepHint(c *Core, target hashring.SID) {
+	seq, why := c.mergeHint(o.plan.partition, o.plan.bucket, o.key, target, o.object)
+	if why != quorum.ReasonNone {
+		o.tally.Fail(c.cfg.Self, target, why)
+		return
+	}
+	o.local = append(o.local, localCopy{target: target, seq: seq})
+	c.awaitSync(seq, o.id)
+}
+
+func (o *putOp) onDurable(c *Core) {
+	for i := range o.local {
+		if l := &o.local[i]; !l.acked && l.seq <= c.durable {
+			l.acked = true
+			o.tally.Ack(c.cfg.Self, l.target)
+		}
+	}
+	o.settle(c)
+}
+
+func (o *putOp) onMessage(c *Core, m *Message) {
+	if m.Kind != MsgWriteAck {
+		return
+	}
+	if m.Reason == quorum.ReasonNone {
+		o.tally.Ack(m.From, m.Target)
+	} else {
+		o.tally.Fail(m.From, m.Target, m.Reason)
+	}
+	o.pump(c)
+}
+
+func (o *putOp) onDown(c *Core, store hashring.SID) {
+	for _, owner := range o.plan.owners {
+		o.tally.Fail(store, owner, quorum.ReasonUnreachable)
+	}
+	o.tally.Fail(store, hashring.SID{}, quorum.ReasonUnreachable)
+	o.pump(c)
+}
+
+func (o *putOp) onTimer(c *Core, k timerKind) {
+	switch {
+	case k == timerLate:
+		for _, s := range o.tally.Waiting() {
+			if s != c.cfg.Self {
+				c.suspect(s)
+				o.tally.Late(s)
+			}
+		}
+		o.pump(c)
+	case !o.answered:
+		o.fail(c, WriteTimeout, "not enough replicas had synced the write by the deadline")
+		c.timers.add(o.started+finishFor, o.id, timerDeadline)
+	case c.now.Mono >= o.started+finishFor:
+		delete(c.ops, o.id)
+	default:
+		c.timers.add(o.started+finishFor, o.id, timerDeadline)
+	}
+}
+
+// settle answers once there is a verdict, and ends the op once nothing is open.
+func (o *putOp) settle(c *Core) {
+	if !o.answered {
+		switch o.tally.Verdict() {
+		case quorum.Won:
+			o.answered = true
+			c.stats.Writes++
+			c.answer(o.origin, &Reply{Outcome: Applied, Object: brief(o.object), Context: o.context, Receipt: o.tally.Receipt(), Partition: o.plan.partition})
+		case quorum.Lost:
+			o.fail(c, ReplicaFailure, "too few replicas took the write; it may still spread")
+		}
+	}
+	if o.answered && o.tally.Done() {
+		delete(c.ops, o.id)
+	}
+}
+
+// fail answers a write that was minted here and did not get its quorum: it is in
+// this store's batch and may be on others, so its fate is unknown.
+func (o *putOp) fail(c *Core, code Code, detail string) {
+	o.answered = true
+	c.answer(o.origin, &Reply{Code: code, Outcome: Unknown, Detail: detail, Context: o.context, Receipt: o.tally.Receipt(), Failed: o.tally.Failures(), Partition: o.plan.partition})
+}
+
+// brief is the object without its values: what the answer to a write needs for its ETag.
+func brief(o *version.Object) *version.Object {
+	out := &version.Object{Context: o.Context, Siblings: make([]version.Sibling, len(o.Siblings))}
+	for i, s := range o.Siblings {
+		s.Value = nil
+		out.Siblings[i] = s
+	}
+	return out
+}
+
+// noQuorum refuses a write before anything was staged.
+func (c *Core) noQuorum(to origin, r *Request, pl *plan, tally *quorum.Put) {
+	c.stats.Refused++
+	c.answer(to, &Reply{Code: QuorumUnavailable, Outcome: NotApplied, Detail: "too few replicas can be reached", Receipt: tally.Receipt(),
+		Failed: tally.Failures(), Partition: pl.partition, RetryAfter: retryAfter})
+}
+
+// cannotMint: this store's copy of the key is quarantined, so it must not mint for
+// it (E1). Another owner can.
+func (c *Core) cannotMint(to origin, r *Request, pl *plan) {
+	if !to.from.IsZero() {
+		c.decline(to, pl.partition, quorum.ReasonCorrupt)
+		return
+	}
+	c.startForward(to, r, *pl)
+}

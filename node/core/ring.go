@@ -1,0 +1,74 @@
+package core
+
+import (
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+)
+
+type parkedMessage struct {
+	m     *Message
+	until time.Duration
+}
+
+// onRing takes a newer ring state; an older one is ignored (copies never regress).
+func (c *Core) onRing(r *hashring.Ring) {
+	if c.ring != nil && r.Version <= c.ring.Version {
+		return
+	}
+	old := c.ring
+	c.ring = r
+	if old == nil || !old.HasRing() && r.HasRing() {
+		c.begins(r)
+	}
+	parked := c.parked
+	c.parked = nil
+	for _, p := range parked {
+		if int(p.m.Partition) >= len(r.Partitions) {
+			continue
+		}
+		if c.ahead(p.m) {
+			c.parked = append(c.parked, p)
+		} else {
+			c.dispatch(p.m)
+		}
+	}
+}
+
+// begins reads the counters of this shard's partitions, so that hints kept before a
+// restart are handed off without waiting for a write to touch their partition.
+func (c *Core) begins(r *hashring.Ring) {
+	for p := range r.Partitions {
+		if p%c.cfg.Shards == c.cfg.Shard {
+			c.part(uint32(p))
+		}
+	}
+	if r.HasRing() {
+		c.timers.add(c.now.Mono+tickEvery, 0, 0)
+	}
+}
+
+// want asks the driver to fetch ring state of at least this version.
+func (c *Core) want(version uint64, from hashring.SID) {
+	if version > c.ready.WantRing {
+		c.ready.WantRing, c.ready.WantRingFrom = version, from
+	}
+}
+
+// park keeps a message that was planned with newer ring state until that is here.
+func (c *Core) park(m *Message) {
+	if len(c.parked) >= MaxParked {
+		c.stats.ParkedDropped++
+		return // its sender's own timer deals with it
+	}
+	c.parked = append(c.parked, parkedMessage{m, c.now.Mono + parkedFor})
+}
+
+func (c *Core) expireParked() {
+	n := 0
+	for n < len(c.parked) && c.parked[n].until <= c.now.Mono {
+		n++
+	}
+	c.stats.ParkedDropped += uint64(n)
+	c.parked = c.parked[n:]
+}

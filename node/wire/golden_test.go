@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write testdata anew: the format has changed on purpose, and so has its version")
+
+// The bytes of format 1. A change here breaks stores and peers of released
+// versions: raise RecordFormat or ProtocolMax, and keep reading the old ones.
+func TestGoldenBytes(t *testing.T) {
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "record %s\n", hex.EncodeToString(AppendRecord(nil, sample(5))))
+	fmt.Fprintf(&out, "record of a tombstone %s\n", hex.EncodeToString(AppendRecord(nil, tombstone())))
+	for _, m := range goldenMessages() {
+		b := AppendMessage(nil, &m)
+		if _, err := DecodeMessage(b); err != nil {
+			t.Errorf("%s: %v", m.Kind, err)
+		}
+		fmt.Fprintf(&out, "%s %s\n", m.Kind, hex.EncodeToString(b))
+	}
+	path := filepath.Join("testdata", "format1.hex")
+	if *rewrite {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want = bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n")); !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("the format has changed; now:\n%s\nbefore:\n%s", out.Bytes(), want)
+	}
+}
+
+func tombstone() *version.Object {
+	dot := version.Dot{Actor: 5, Counter: 2}
+	return &version.Object{Context: version.Vector{dot},
+		Siblings: []version.Sibling{{Dot: dot, HLC: 77, Tombstone: true, ExpiryMS: 1_700_000_000_000}}}
+}
+
+func goldenMessages() (all []core.Message) {
+	sid := func(b byte) hashring.SID { return hashring.SID{0: b, 15: 0xff} }
+	for _, k := range kinds() {
+		m := core.Message{Kind: k, RingVersion: 300, Epoch: 4, Partition: 129, ID: 0x0100000000000007}
+		m.Bucket, m.Key, m.Hash, m.Target = 12, []byte("key"), 0xdeadbeefcafef00d, sid(1)
+		m.Object, m.Timeout, m.Fallback = sample(3), 2*time.Second, true
+		m.Prefix, m.Cursor, m.Limit, m.Values, m.More = []byte("pre"), []byte("cur"), 100, true, true
+		m.Reason = quorum.ReasonStaleEpoch
+		m.Rows = []core.Row{{Bucket: 12, Key: []byte("row"), Object: tombstone(), Target: sid(2), Gen: 9, Cursor: []byte("c")}, {Key: []byte("x")}}
+		m.Request = &core.Request{Op: core.OpPut, Bucket: "default", Key: []byte("key"), ID: version.RequestID{7}, Value: []byte("value"),
+			ContentType: "text/plain", Sum: 99, HasContext: true, Context: version.Context{Bucket: 12, KeyHash: 13, HLC: 14, Seen: sample(0).Context},
+			HasAfter: true, R: core.All, W: 2, PW: 1, Sloppy: core.Yes, TTL: time.Hour, Timeout: time.Second, OwnerOnly: true, Hops: 1}
+		m.Reply = goldenReply(sid)
+		all = append(all, m)
+	}
+	list := core.Message{Kind: core.MsgForward, Request: &core.Request{Op: core.OpList, Bucket: "b",
+		List: core.ListRequest{Prefix: []byte("p"), Start: []byte("s"), After: []byte("a"), Limit: 10, Values: true}}}
+	return append(all, list)
+}
+
+func goldenReply(sid func(byte) hashring.SID) *core.Reply {
+	return &core.Reply{Code: core.QuorumUnavailable, Outcome: core.NotApplied, Detail: "need 2, got 1", Object: sample(3),
+		Context: version.Context{Bucket: 12, Seen: sample(0).Context}, NothingWritten: true,
+		Receipt: quorum.Receipt{N: 3, Need: 2, Acks: 1, Owners: 1, Fallbacks: 0, Synced: 1},
+		Failed:  []quorum.Failure{{Store: sid(3), Reason: quorum.ReasonTimeout}}, Owners: []hashring.SID{sid(1), sid(2)},
+		RingVersion: 300, Epoch: 4, Partition: 129, ServedBy: sid(4), RetryAfter: time.Second,
+		Inspect: []core.InspectRow{{Store: sid(1), Fallback: true, State: core.TombstoneState, Hash: 5, Size: 6, HLC: 7, InSync: true,
+			Dots: []version.Dot{{Actor: 5, Counter: 2}}}},
+		List: &core.ListPage{Next: []byte("n"), Complete: true, Rows: []core.ListRow{{Key: []byte("n"), Object: tombstone()}, {Key: []byte("o")}}}}
+}

@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum"
+)
+
+// Flags of a message's body.
+const (
+	msgObject byte = 1 << iota
+	msgFallback
+	msgValues
+	msgMore
+)
+
+// messageFlags are the flags each kind may set; index by kind. A kind whose mask
+// is 0 has no flags byte.
+var messageFlags = [core.KindCount]byte{
+	core.MsgRead:      msgFallback,
+	core.MsgReadReply: msgObject | msgFallback,
+	core.MsgScan:      msgValues,
+	core.MsgScanReply: msgMore,
+	core.MsgHintPage:  msgMore,
+}
+
+// AppendMessage appends m as the body of a frame: version, kind, what is in every
+// message, then the fields of its kind. From, To and Request.Waiter stay behind.
+// What m points at is valid; m is of a known kind.
+func AppendMessage(dst []byte, m *core.Message) []byte {
+	dst = append(dst, byte(ProtocolMax), byte(m.Kind))
+	dst = binary.AppendUvarint(dst, m.RingVersion)
+	dst = binary.AppendUvarint(dst, m.Epoch)
+	dst = binary.AppendUvarint(dst, uint64(m.Partition))
+	dst = binary.BigEndian.AppendUint64(dst, m.ID)
+	if m.Kind.IsReply() {
+		dst = append(dst, byte(m.Reason))
+	}
+	if known := messageFlags[m.Kind]; known != 0 {
+		dst = append(dst, known&(bitIf(m.Object != nil, msgObject)|bitIf(m.Fallback, msgFallback)|
+			bitIf(m.Values, msgValues)|bitIf(m.More, msgMore)))
+	}
+	return appendBody(dst, m)
+}
+
+func appendBody(dst []byte, m *core.Message) []byte {
+	switch m.Kind {
+	case core.MsgWrite:
+		return AppendObject(appendDuration(appendKey(dst, m), m.Timeout), m.Object)
+	case core.MsgHint:
+		dst = append(appendKey(dst, m), m.Target[:]...)
+		return AppendObject(dst, m.Object)
+	case core.MsgRead:
+		return appendDuration(appendKey(dst, m), m.Timeout)
+	case core.MsgReadReply:
+		if m.Object != nil {
+			return AppendObject(dst, m.Object)
+		}
+	case core.MsgForward:
+		return appendRequest(appendDuration(dst, m.Timeout), m.Request)
+	case core.MsgForwarded:
+		if m.Reply != nil {
+			return appendReply(append(dst, 1), m.Reply)
+		}
+		return append(dst, 0)
+	case core.MsgScan:
+		dst = appendDuration(binary.AppendUvarint(dst, uint64(m.Bucket)), m.Timeout)
+		dst = binary.AppendUvarint(dst, uint64(m.Limit))
+		return appendBytes(appendBytes(appendBytes(dst, m.Prefix), m.Key), m.Cursor)
+	case core.MsgHintPull:
+		return appendBytes(binary.AppendUvarint(dst, uint64(m.Limit)), m.Cursor)
+	case core.MsgWriteAck:
+		return append(dst, m.Target[:]...)
+	case core.MsgScanReply:
+		return appendRows(appendBytes(dst, m.Cursor), m.Rows, true)
+	case core.MsgHintPage:
+		return appendRows(dst, m.Rows, true)
+	case core.MsgHintDone:
+		return appendRows(dst, m.Rows, false)
+	}
+	return dst // hint notice: the head says it all
+}
+
+func appendKey(dst []byte, m *core.Message) []byte {
+	dst = binary.AppendUvarint(dst, uint64(m.Bucket))
+	dst = binary.BigEndian.AppendUint64(dst, m.Hash)
+	return appendBytes(dst, m.Key)
+}
+
+// DecodeMessage reads the body of one frame, which it may keep: keys and values
+// alias b. Errors: ErrMalformed, or a *VersionError.
+func DecodeMessage(b []byte) (core.Message, error) {
+	if len(b) < 2 || len(b) > MaxMessage {
+		return core.Message{}, fmt.Errorf("%w: message of %d bytes", ErrMalformed, len(b))
+	}
+	if v := uint16(b[0]); v < ProtocolMin || v > ProtocolMax {
+		return core.Message{}, &VersionError{What: "message", Got: v, Min: ProtocolMin, Max: ProtocolMax}
+	}
+	d := decoder{b: b[2:]}
+	m := core.Message{Kind: core.Kind(b[1])}
+	if m.Kind == 0 || m.Kind >= core.KindCount {
+		return core.Message{}, fmt.Errorf("%w: message kind %d", ErrMalformed, b[1])
+	}
+	d.head(&m)
+	d.body(&m)
+	if !d.done() {
+		return core.Message{}, fmt.Errorf("%w: %s message of %d bytes", ErrMalformed, m.Kind, len(b))
+	}
+	return m, nil
+}
+
+func (d *decoder) head(m *core.Message) {
+	m.RingVersion = d.uvarint()
+	m.Epoch = d.uvarint()
+	m.Partition = uint32(d.uvarintTo(math.MaxUint32))
+	m.ID = d.u64()
+	if m.Kind.IsReply() {
+		m.Reason = d.reason()
+	}
+}
+
+// reason is one that this binary has a name for: reasons are metric labels.
+func (d *decoder) reason() quorum.Reason {
+	r := quorum.Reason(d.u8())
+	if r.String() == unknownReason {
+		d.fail()
+		return 0
+	}
+	return r
+}
+
+var unknownReason = quorum.Reason(255).String()
+
+func (d *decoder) body(m *core.Message) {
+	var f byte
+	if known := messageFlags[m.Kind]; known != 0 {
+		f = d.flags(known)
+		m.Fallback = f&msgFallback != 0
+		m.Values, m.More = f&msgValues != 0, f&msgMore != 0
+	}
+	switch m.Kind {
+	case core.MsgWrite:
+		d.key(m)
+		m.Timeout = d.duration()
+		m.Object = d.object()
+	case core.MsgHint:
+		d.key(m)
+		m.Target = d.sid()
+		m.Object = d.object()
+	case core.MsgRead:
+		d.key(m)
+		m.Timeout = d.duration()
+	case core.MsgReadReply:
+		if f&msgObject != 0 {
+			m.Object = d.object()
+		}
+	case core.MsgForward:
+		m.Timeout = d.duration()
+		m.Request = d.request()
+	case core.MsgForwarded:
+		if d.flags(1) != 0 {
+			m.Reply = d.reply()
+		}
+	case core.MsgScan:
+		m.Bucket = hashring.BucketID(d.uvarint())
+		m.Timeout = d.duration()
+		m.Limit = uint32(d.uvarintTo(MaxRows))
+		m.Prefix = d.bytes(core.MaxKey)
+		m.Key = d.bytes(core.MaxKey)
+		m.Cursor = d.bytes(MaxCursor)
+	case core.MsgHintPull:
+		m.Limit = uint32(d.uvarintTo(MaxRows))
+		m.Cursor = d.bytes(MaxCursor)
+	case core.MsgWriteAck:
+		m.Target = d.sid()
+	case core.MsgScanReply:
+		m.Cursor = d.bytes(MaxCursor)
+		m.Rows = d.rows(true)
+	case core.MsgHintPage:
+		m.Rows = d.rows(true)
+	case core.MsgHintDone:
+		m.Rows = d.rows(false)
+	}
+}
+
+func (d *decoder) key(m *core.Message) {
+	m.Bucket = hashring.BucketID(d.uvarint())
+	m.Hash = d.u64()
+	m.Key = d.some(core.MaxKey)
+}
