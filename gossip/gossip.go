@@ -49,6 +49,7 @@ type Gossip struct {
 	view    atomic.Pointer[View]
 	changed chan struct{} // table changed
 	refresh chan struct{} // own metadata changed
+	tried   chan struct{} // closed after the first round over Join
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -114,7 +115,8 @@ func Start(cfg Config) (*Gossip, error) {
 	changed := make(chan struct{}, 1)
 	g := &Gossip{
 		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, changed: changed, refresh: make(chan struct{}, 1),
-		pace: pace{200 * time.Millisecond, 250 * time.Millisecond, 5 * time.Second, 10 * time.Second},
+		tried: make(chan struct{}),
+		pace:  pace{200 * time.Millisecond, 250 * time.Millisecond, 5 * time.Second, 10 * time.Second},
 		table: &table{self: meta.SID, log: cfg.Log, changed: changed, members: map[hashring.SID]entry{},
 			named: map[hashring.SID]time.Time{}},
 	}
@@ -195,6 +197,10 @@ func (g *Gossip) View() *View { return g.view.Load() }
 
 // Addr is the address told to others.
 func (g *Gossip) Addr() string { return g.advertised.String() }
+
+// JoinTried is closed once every --join address has been tried: until then "no
+// cluster is seen" says nothing.
+func (g *Gossip) JoinTried() <-chan struct{} { return g.tried }
 
 // Port is the port of both sockets.
 func (g *Gossip) Port() int { return int(g.bound.Port()) }

@@ -11,11 +11,12 @@ import (
 // member has it, or while it once led to members that are still there.
 func (g *Gossip) join() {
 	if len(g.cfg.Join) == 0 {
+		close(g.tried)
 		return
 	}
 	led := make([]bool, len(g.cfg.Join))
 	wait := g.pace.joinFirst
-	for {
+	for round := 0; ; round++ {
 		tried, failed := 0, 0
 		for i, addr := range g.cfg.Join {
 			if g.ctx.Err() != nil {
@@ -33,6 +34,9 @@ func (g *Gossip) join() {
 				failed++
 				g.log.Debug("gossip: join address not reached, will be tried again", "address", addr, "error", err)
 			}
+		}
+		if round == 0 {
+			close(g.tried)
 		}
 		if failed > 0 && g.View().Others() == 0 && wait == g.pace.joinMost {
 			g.log.Info("no other node reached yet; --join addresses are tried on", "failed", failed, "of", len(g.cfg.Join))

@@ -46,16 +46,6 @@ func newCircle(stores []Store, partitions, n int) *circle {
 	return c
 }
 
-// settle takes an arrangement, counts it and improves it.
-func (c *circle) settle(head []int) {
-	copy(c.head, head)
-	for p := range c.head {
-		c.walk(p)
-		c.count(p, 1)
-	}
-	c.improve()
-}
-
 // list is partition p's replica list.
 func (c *circle) list(p int) []int { return c.flat[p*c.n : (p+1)*c.n] }
 
@@ -126,6 +116,7 @@ const (
 	swapDistance = 96      // virtual nodes that change places are at most this far apart
 	swapPasses   = 24      // over all virtual nodes
 	swapWork     = 4 << 20 // lists recomputed in all
+	tradeWork    = 1 << 12 // lists recomputed for one virtual node that may change its store
 )
 
 // improve swaps virtual nodes as long as that lowers the score.
@@ -134,6 +125,7 @@ func (c *circle) improve() {
 	for range swapPasses {
 		before := c.score
 		for i := range c.head {
+			work += c.tryTrades(i)
 			for d := 1; d <= min(swapDistance, len(c.head)-1); d++ {
 				if work > swapWork {
 					return
@@ -146,6 +138,46 @@ func (c *circle) improve() {
 		if c.score == before {
 			return
 		}
+	}
+}
+
+// tryTrades gives virtual node i to another store, where that keeps the stores'
+// numbers of virtual nodes within one of each other.
+func (c *circle) tryTrades(i int) (work int) {
+	few := len(c.head) / c.stores
+	if len(c.head)%c.stores == 0 || c.load[0][c.head[i]] == few {
+		return 0
+	}
+	for s := range c.stores {
+		from := c.head[i]
+		if c.load[0][s] != few || work > tradeWork {
+			continue
+		}
+		before := c.score
+		work += c.give(i, s)
+		if c.score < before {
+			return work
+		}
+		work += c.give(i, from)
+	}
+	return work
+}
+
+func (c *circle) give(i, to int) int {
+	touched := c.reaching(i, nil)
+	c.recount(touched, -1)
+	c.head[i] = to
+	c.recount(touched, 1)
+	return len(touched)
+}
+
+// recount takes lists out of the counters, or walks them anew and puts them in.
+func (c *circle) recount(touched []int, by int) {
+	for _, p := range touched {
+		if by > 0 {
+			c.walk(p)
+		}
+		c.count(p, by)
 	}
 }
 
@@ -163,14 +195,9 @@ func (c *circle) trySwap(i, j int) int {
 func (c *circle) swap(i, j int) int {
 	touched := c.reaching(i, nil)
 	touched = c.reaching(j, touched)
-	for _, p := range touched {
-		c.count(p, -1)
-	}
+	c.recount(touched, -1)
 	c.head[i], c.head[j] = c.head[j], c.head[i]
-	for _, p := range touched {
-		c.walk(p)
-		c.count(p, 1)
-	}
+	c.recount(touched, 1)
 	return len(touched)
 }
 

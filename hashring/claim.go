@@ -27,15 +27,7 @@ func Claim(partitions int, stores []Store, replicas int) []Partition {
 	}
 	stores = slices.Clone(stores)
 	slices.SortFunc(stores, func(a, b Store) int { return a.SID.Compare(b.SID) })
-	n := min(replicas, len(stores))
-	c := newCircle(stores, partitions, n)
-	c.settle(c.deal())
-	if period := tile / len(stores) * len(stores); period > 0 && partitions >= 2*period {
-		if t := newCircle(stores, partitions, n); t.tiled(stores, period) < c.score {
-			c = t
-		}
-	}
-
+	c := arrange(stores, partitions, min(replicas, len(stores)))
 	out := make([]Partition, partitions)
 	for p := range out {
 		list := make([]SID, 0, c.n)
@@ -60,27 +52,54 @@ func zoneNumbers(stores []Store) (of []int, zones int) {
 	return of, len(names)
 }
 
-// tile is the longest ring whose search is thorough. A longer ring is also tried as
-// a repetition of a shorter one, which keeps its evenness, and the better is taken.
-const tile = 256
+// The search ends in the first arrangement that no swap improves. A short ring is
+// searched from several beginnings; a longer one also as a repetition of a short one,
+// which keeps its evenness. The best is taken.
+const (
+	tile       = 256 // virtual nodes of a ring that is short
+	beginnings = 4
+)
 
-// tiled fills c with the arrangement of a ring of period virtual nodes, as often as
-// it fits, then with the dealt rest; it gives the score.
-func (c *circle) tiled(stores []Store, period int) int64 {
-	t := newCircle(stores, period, c.n)
-	t.settle(t.deal())
-	head := c.deal()
-	for p := range len(head) / period * period {
-		head[p] = t.head[p%period]
+func arrange(stores []Store, partitions, n int) *circle {
+	best := settled(stores, partitions, n, 0, nil)
+	try := func(c *circle) {
+		if c.score < best.score {
+			best = c
+		}
 	}
-	c.settle(head)
-	return c.score
+	if partitions <= tile {
+		for begin := 1; begin < beginnings; begin++ {
+			try(settled(stores, partitions, n, begin, nil))
+		}
+	}
+	if period := tile / len(stores) * len(stores); period > 0 && partitions >= 2*period {
+		try(settled(stores, partitions, n, 0, settled(stores, period, n, 0, nil).head))
+	}
+	return best
+}
+
+// settled deals a ring, lays the pattern over it as often as it fits, and improves
+// it as far as the search gets.
+func settled(stores []Store, partitions, n, begin int, pattern []int) *circle {
+	c := newCircle(stores, partitions, n)
+	c.deal(begin)
+	if len(pattern) > 0 {
+		for p := range partitions / len(pattern) * len(pattern) {
+			c.head[p] = pattern[p%len(pattern)]
+		}
+	}
+	for p := range c.head {
+		c.walk(p)
+		c.count(p, 1)
+	}
+	c.improve()
+	return c
 }
 
 // deal gives every virtual node a first store, clockwise, in rounds in which each
 // store comes once: zones take turns, and each round orders the stores of a zone
-// by another stride, so that neighbours vary.
-func (c *circle) deal() (head []int) {
+// by another stride, so that neighbours vary. Another begin deals otherwise.
+func (c *circle) deal(begin int) {
 	turn := c.turns()
 	members := make([][]int, c.zones)
 	nth := make([]int, c.stores) // place among the members of its zone
@@ -90,11 +109,10 @@ func (c *circle) deal() (head []int) {
 		members[z] = append(members[z], s)
 	}
 	for p := range c.head {
-		s, round := turn[p%c.stores], p/c.stores
+		s, round := turn[(p+begin)%c.stores], p/c.stores+begin
 		same := members[c.zone[s]]
-		head = append(head, same[(nth[s]*stride(round, len(same))+round)%len(same)])
+		c.head[p] = same[(nth[s]*stride(round, len(same))+round)%len(same)]
 	}
-	return head
 }
 
 // turns orders the stores so that zones take turns as long as they have stores.

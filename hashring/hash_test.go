@@ -14,10 +14,10 @@ import (
 // would look for every key in the wrong place.
 func TestMurmurVectors(t *testing.T) {
 	for text, want := range map[string]uint64{
-		"":            0,
-		"hello":       0xcbd8a7b341bd9b02,
-		"hello, world": 0x342fac623a5ebc8e,
-		"19 Jan 2038 at 3:14:07 AM":                    0xb89e5988b737affc,
+		"":                          0,
+		"hello":                     0xcbd8a7b341bd9b02,
+		"hello, world":              0x342fac623a5ebc8e,
+		"19 Jan 2038 at 3:14:07 AM": 0xb89e5988b737affc,
 		"The quick brown fox jumps over the lazy dog.": 0xcd99481f9ee902c9,
 	} {
 		if got := murmur3.Sum64([]byte(text)); got != want {
@@ -33,6 +33,14 @@ func TestHashGolden(t *testing.T) {
 		hash        uint64
 		of20, of64  uint32
 	}{
+		{"default", "", 0xe22f81e69f59426, 1, 3},
+		{"default", "a", 0xc15c7de268e7f57b, 15, 48},
+		{"default", "b", 0x18c3e1942db78734, 1, 6},
+		{"default", "user/1", 0xf9dbda6eb6488040, 19, 62},
+		{"orders", "user/1", 0xbb5a5db845cffc3d, 14, 46},
+		{"orders", "a//b", 0x83b6035a3405c376, 10, 32},
+		{"orders", "\x00\xff", 0x1e9b3413939cf1c6, 2, 7},
+		{"b", strings.Repeat("k", 1024), 0xa9b9e4d401284b3b, 13, 42},
 	} {
 		hash := Hash(c.bucket, []byte(c.key))
 		if p20, p64 := PartitionOf(hash, 20), PartitionOf(hash, 64); hash != c.hash || p20 != c.of20 || p64 != c.of64 {

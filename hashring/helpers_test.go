@@ -2,7 +2,6 @@ package hashring
 
 import (
 	"fmt"
-	"testing"
 
 	"pgregory.net/rapid"
 )
@@ -18,9 +17,9 @@ func storeOf(name, zone string) Store {
 		Zone: zone, Boot: 1, State: StoreUp, FeatureMax: 1}
 }
 
-// drawStores draws 1 to most stores over up to four zones, some without one.
-func drawStores(t *rapid.T, most int) []Store {
-	n := rapid.IntRange(1, most).Draw(t, "stores")
+// drawStores draws least to most stores over up to four zones, some without one.
+func drawStores(t *rapid.T, least, most int) []Store {
+	n := rapid.IntRange(least, most).Draw(t, "stores")
 	zones := rapid.IntRange(1, 4).Draw(t, "zones")
 	stores := make([]Store, n)
 	for i := range stores {
@@ -34,7 +33,7 @@ func drawStores(t *rapid.T, most int) []Store {
 }
 
 // ringOf is a state in which the first len(stores)-idle stores share the ring.
-func ringOf(tb testing.TB, partitions, replicas, idle int, stores []Store) *State {
+func ringOf(tb rapid.TB, partitions, replicas, idle int, stores []Store) *State {
 	tb.Helper()
 	s := must(tb, nil, Command{Kind: KindInit, Init: &Init{Cluster: sidOf("c"), Replicas: replicas, Feature: 1}})
 	first := &FirstRing{Partitions: partitions}
@@ -48,7 +47,7 @@ func ringOf(tb testing.TB, partitions, replicas, idle int, stores []Store) *Stat
 }
 
 // must applies a command that has to succeed.
-func must(tb testing.TB, s *State, c Command) *State {
+func must(tb rapid.TB, s *State, c Command) *State {
 	tb.Helper()
 	version := uint64(1)
 	if s != nil {

@@ -66,15 +66,17 @@ func (s *State) Picture() string {
 	fmt.Fprintf(&out, "ring %d, cluster %s, feature %d, replicas %d\n", s.Version, s.Cluster.Short(), s.Feature, s.Replicas)
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	s.drawStores(w)
+	_ = w.Flush() // into memory: cannot fail
 	for p := range s.Partitions {
 		part := &s.Partitions[p]
 		fmt.Fprintf(w, "p%d\tepoch %d\t%s\n", p, part.Epoch, s.names(part.Replicas))
 	}
+	_ = w.Flush()
 	for _, name := range sortedKeys(s.Buckets) {
 		b := s.Buckets[name]
 		fmt.Fprintf(w, "bucket %s\tid %d\t%s %s n=%d r=%d w=%d sloppy=%t ttl=%v\n", b.Name, b.ID, b.Mode, b.Conflict, b.N, b.R, b.W, b.Sloppy, b.TTL)
 	}
-	_ = w.Flush() // into memory: cannot fail
+	_ = w.Flush()
 	return trimLines(out.String())
 }
 

@@ -12,16 +12,19 @@ func (w *planner) growInto(x int) {
 }
 
 // spreadInto gives x a place in each list that repeats a zone and lacks x's: that of
-// the busiest store among those whose zone is repeated.
+// the busiest store among those whose zone is repeated, and of two equal ones that at
+// a position of which x has fewer.
 func (w *planner) spreadInto(x int) {
 	for p, list := range w.lists {
 		if slices.Contains(list, x) {
 			continue
 		}
 		best, have := -1, w.distinct(p, 0, list[0])
+		var bestKey [3]int
 		for i, y := range list {
-			if w.distinct(p, i, x) > have && (best < 0 || w.total[y] > w.total[list[best]]) {
-				best = i
+			key := [3]int{w.total[y], -w.at[i][x], w.at[i][y]}
+			if w.distinct(p, i, x) > have && (best < 0 || slices.Compare(key[:], bestKey[:]) > 0) {
+				best, bestKey = i, key
 			}
 		}
 		if best >= 0 {

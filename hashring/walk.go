@@ -6,8 +6,8 @@ type walker struct {
 	s      *State
 	lists  [][]int // replica lists
 	zone   []int   // zone of a store, as a small number
-	owners int   // stores that are in a list
-	idle   []int // stores in no list that take data, sorted by sid
+	owners int     // stores that are in a list
+	idle   []int   // stores in no list that take data, sorted by sid
 
 	seen  []int // per store: last walk that met it
 	zoned []int // per zone: the same

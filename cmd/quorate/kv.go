@@ -215,4 +215,3 @@ type writeResult struct {
 	Node    string `json:"node"`
 	Context string `json:"context"`
 }
-

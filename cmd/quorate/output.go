@@ -28,6 +28,9 @@ func (a *app) outputFlag(c *cobra.Command, def string) {
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag was added just now
 	inner := c.PreRunE
 	c.PreRunE = func(c *cobra.Command, args []string) error {
+		if !c.Flags().Changed("output") {
+			a.output = def // all commands share the variable, each has its own default
+		}
 		if !slices.Contains(formats, a.output) {
 			return usagef("--output: %q is none of %s", a.output, strings.Join(formats, ", "))
 		}
@@ -40,9 +43,9 @@ func (a *app) outputFlag(c *cobra.Command, def string) {
 
 // view is one result in all its formats.
 type view struct {
-	doc   any                  // json, and ndjson when rows is nil
-	rows  []any                // ndjson: one line each
-	table func() string        // for people
+	doc   any                   // json, and ndjson when rows is nil
+	rows  []any                 // ndjson: one line each
+	table func() string         // for people
 	raw   func(io.Writer) error // for scripts; nil: the table's cells, tab-separated, without a head
 }
 

@@ -54,7 +54,11 @@ func (r *readResult) table() string {
 	for _, s := range r.Siblings {
 		g.add(valueText(s.Value), len(s.Value), s.ContentType, s.ETag)
 	}
-	return g.String() + "\nreceipt  " + r.Receipt + "\nnode     " + r.Node + "\ncontext  " + r.Context + "\n"
+	about := grid{}
+	about.add("receipt", r.Receipt)
+	about.add("node", r.Node)
+	about.add("context", r.Context)
+	return g.String() + "\n" + about.String()
 }
 
 // rawValue is the value's own bytes; on a terminal a line end follows, so that the

@@ -8,9 +8,8 @@ import (
 )
 
 // cut shortens a file to its whole records: a synced copy is renamed over it, so a
-// crash in between leaves the old file or the new. It must be durable before
-// goleveldb creates its next journal, else that one would make this file's torn
-// tail look like damage.
+// crash in between leaves the old file or the new. Once goleveldb has written its
+// next journal, a torn tail left here would look like damage.
 func (s *Storage) cut(c Cut) error {
 	tmp := storage.FileDesc{Type: storage.TypeTemp, Num: c.File.Num}
 	if err := s.copyPrefix(c.File, tmp, c.To); err != nil {

@@ -104,3 +104,12 @@ func (a *assembly) add(kind byte, p []byte) ([]byte, error) {
 	a.buf, a.total = nil, 0
 	return whole, nil
 }
+
+// chunkHeader is the frame's head and, in a first chunk, the total, for the bytes
+// of part that follow it on the wire.
+func chunkHeader(kind byte, total, part []byte) []byte {
+	b := append(make([]byte, frameHead, frameHead+chunkHead), total...)
+	binary.BigEndian.PutUint32(b[4:], uint32(kind)<<24|uint32(len(total)+len(part)))
+	binary.BigEndian.PutUint32(b, crc32.Update(crc32.Checksum(b[4:], castagnoli), castagnoli, part))
+	return b
+}

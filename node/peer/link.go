@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ const (
 type link struct {
 	p    *peer
 	kind kind
-	wake chan struct{} // holds one; sent to when idle was set
+	wake chan struct{} // holds one
 
 	mu       sync.Mutex // held for memory work only
 	buf      []byte     // kindMessages: sealed frames
@@ -43,11 +44,12 @@ type link struct {
 	messages uint64     // ever put into the outbox
 	held     uint64     // of which in buf or queue
 	overflow uint64     // refused because the outbox was full
-	idle     bool       // the writer waits for wake
+	idle     bool       // the writer is about to wait, or waits
 	closed   bool
 	dialled  *conn
 	accepted *conn
 	stopDial context.CancelFunc // while the writer dials
+	lived    time.Duration      // of the connection that was lost last
 
 	// Of the writer alone.
 	spare     []byte
@@ -61,110 +63,120 @@ type link struct {
 
 func (l *link) init(p *peer, k kind) {
 	l.p, l.kind, l.wake = p, k, make(chan struct{}, 1)
-	l.notBefore = time.Now().Add(p.patience())
+	l.beCourteous()
 }
 
-// patience is the courtesy of the larger store id.
-func (p *peer) patience() time.Duration {
-	if self := p.t.cfg.Self().SID; self.String() > p.sid.String() {
-		return courtesy
+// beCourteous gives the smaller store id the time to dial.
+func (l *link) beCourteous() {
+	if t := time.Now().Add(courtesy); l.p.isSmaller && t.After(l.notBefore) {
+		l.notBefore = t
 	}
-	return 0
 }
 
-// put appends m to the outbox as a frame; false when it is too long for one.
-func (l *link) put(m *core.Message) bool {
+// verdict on a message for an outbox.
+type verdict byte
+
+const (
+	done    verdict = iota // taken, or dropped and counted
+	tooLong                // for one frame
+	gone                   // the link is closed
+)
+
+// put appends m to the outbox as a frame.
+func (l *link) put(m *core.Message) verdict {
 	l.mu.Lock()
-	if l.closed || len(l.buf) >= outboxBytes {
-		l.overflow++
+	if v, ok := l.mayPut(len(l.buf) >= outboxBytes); !ok {
 		l.mu.Unlock()
-		return true
+		return v
 	}
 	buf, fits := appendFrame(l.buf, m)
 	l.buf = buf
 	if !fits {
 		l.mu.Unlock()
-		return false
+		return tooLong
 	}
 	l.messages++
 	l.held++
-	wasIdle := l.idle
-	l.idle = false
-	l.mu.Unlock()
-	if wasIdle {
-		l.signal()
+	first := l.idle && l.held == 1 // with more the writer knows already
+	if first {
+		l.idle = false
 	}
-	return true
+	l.mu.Unlock()
+	if first {
+		l.wakeUp()
+	}
+	return done
+}
+
+// mayPut is what put and putLarge ask first; l.mu is held.
+func (l *link) mayPut(isFull bool) (verdict, bool) {
+	if l.closed {
+		return gone, false
+	}
+	if isFull {
+		l.overflow++
+	}
+	return done, !isFull
 }
 
 // putLarge encodes m on the caller's goroutine, outside the lock, and queues it.
-func (l *link) putLarge(m *core.Message) {
-	if l.isFull() {
-		return
-	}
-	b := wire.AppendMessage(make([]byte, 0, wire.SizeHint(m)), m)
+func (l *link) putLarge(m *core.Message) verdict {
+	size := wire.SizeHint(m)
 	l.mu.Lock()
-	if l.closed || len(b) > wire.MaxMessage || l.queued > 0 && l.queued+len(b) > bulkBytes {
-		l.overflow++
-		l.mu.Unlock()
-		return
+	v, ok := l.mayPut(l.queued > 0 && l.queued+size > bulkBytes)
+	l.mu.Unlock()
+	if !ok {
+		return v
+	}
+	b := wire.AppendMessage(make([]byte, 0, size), m)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if v, ok := l.mayPut(len(b) > wire.MaxMessage || l.queued > 0 && l.queued+len(b) > bulkBytes); !ok {
+		return v
 	}
 	l.queue = append(l.queue, b)
 	l.queued += len(b)
 	l.messages++
 	l.held++
-	l.mu.Unlock()
 	l.wakeUp()
+	return done
 }
 
-func (l *link) isFull() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.queued >= bulkBytes {
-		l.overflow++
-		return true
-	}
-	return false
-}
-
-// wakeUp makes the writer look again.
+// wakeUp makes the writer look again. It never waits: when a token is there, the
+// writer has not looked yet.
 func (l *link) wakeUp() {
-	l.mu.Lock()
-	wasIdle := l.idle
-	l.idle = false
-	l.mu.Unlock()
-	if wasIdle {
-		l.signal()
-	}
-}
-
-func (l *link) signal() {
 	select {
 	case l.wake <- struct{}{}:
-	default: // a token is there: the writer will look
+	default:
 	}
 }
 
 // run is the writer: connect when there is a reason to, write what has gathered.
 func (l *link) run() {
+	had := false
 	for {
 		c, hasWork, closed := l.look()
+		if had && c == nil {
+			l.beCourteous()
+		}
+		had = c != nil
 		switch {
 		case closed:
 			return
 		case c != nil && hasWork:
+			runtime.Gosched()
 			l.flush(c)
 		case c != nil:
 			l.ping()
-			l.wait(0)
+			l.wait(0, false)
 		case hasWork || l.kind == kindMessages && l.p.address() != "":
 			if d := time.Until(l.notBefore); d > 0 && !(hasWork && l.backoff == 0) {
-				l.wait(d)
+				l.wait(d, hasWork)
 			} else {
 				l.connect()
 			}
 		default:
-			l.wait(0)
+			l.wait(0, false)
 		}
 	}
 }
@@ -173,23 +185,24 @@ func (l *link) run() {
 func (l *link) look() (c *conn, hasWork, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.idle = false
 	return l.best(), l.held > 0, l.closed
 }
 
 // best is the connection to send on. Both ends choose alike: the one that the
 // smaller store id dialled.
 func (l *link) best() *conn {
-	if l.dialled == nil || l.accepted != nil && l.p.patience() > 0 {
+	if l.dialled == nil || l.accepted != nil && l.p.isSmaller {
 		return l.accepted
 	}
 	return l.dialled
 }
 
-// wait sleeps until wakeUp, until there is a ping to send or something to write,
-// and at most d (0: for ever).
-func (l *link) wait(d time.Duration) {
+// wait sleeps until wakeUp, and at most d (0: for ever). sawWork is what look said:
+// a message that came since then is not slept over.
+func (l *link) wait(d time.Duration, sawWork bool) {
 	l.mu.Lock()
-	if l.closed || l.best() != nil && (l.held > 0 || l.pingDue()) {
+	if l.held > 0 && !sawWork {
 		l.mu.Unlock()
 		return
 	}
@@ -205,10 +218,6 @@ func (l *link) wait(d time.Duration) {
 	case <-l.wake:
 	case <-timer.C:
 	}
-}
-
-func (l *link) pingDue() bool {
-	return l.dialled != nil && l.dialled.pingDue.Load() || l.accepted != nil && l.accepted.pingDue.Load()
 }
 
 // ping keeps quiet connections alive, the unused one of a pair too.
@@ -229,6 +238,10 @@ func (l *link) connect() {
 	defer cancel()
 	l.mu.Lock()
 	l.stopDial = cancel
+	if l.lived >= steady {
+		l.backoff = 0
+	}
+	l.lived = 0
 	l.mu.Unlock()
 	c, err := l.p.t.dialPeer(ctx, l)
 	l.mu.Lock()
@@ -249,13 +262,6 @@ func (l *link) connect() {
 		l.p.t.count.dialFailures.Add(1)
 		l.p.unreachable(dropped > 0)
 		l.p.t.log.warn("dial "+l.p.sid.String(), "peer cannot be reached", "store", l.p.sid.Short(), "addr", l.p.address(), "error", err)
-	}
-}
-
-// rest tells the writer how long its last connection lived.
-func (l *link) rest(lived time.Duration) {
-	if lived >= steady {
-		l.backoff = 0
 	}
 }
 

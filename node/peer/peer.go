@@ -1,10 +1,13 @@
 package peer
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/wire"
 )
 
 var (
@@ -19,6 +22,8 @@ type peer struct {
 	sid   hashring.SID
 	small link
 	bulk  link
+	// isSmaller: the peer's store id is below this store's.
+	isSmaller bool
 
 	mu    sync.Mutex // before link.mu; never held over a call that may wait
 	addr  string     // empty: not dialled
@@ -29,7 +34,7 @@ type peer struct {
 }
 
 func newPeer(t *Transport, sid hashring.SID) *peer {
-	p := &peer{t: t, sid: sid}
+	p := &peer{t: t, sid: sid, isSmaller: bytes.Compare(sid[:], t.self[:]) < 0}
 	p.small.init(p, kindMessages)
 	p.bulk.init(p, kindBulk)
 	return p
@@ -42,6 +47,17 @@ func (p *peer) link(k kind) *link {
 		return &p.bulk
 	}
 	return &p.small
+}
+
+// send puts m into the outbox of the road it belongs on; false when the peer is
+// gone and a new one has to be made.
+func (p *peer) send(m *core.Message) bool {
+	if wire.SizeHint(m) <= maxPayload {
+		if v := p.small.put(m); v != tooLong {
+			return v == done
+		}
+	}
+	return p.bulk.putLarge(m) == done
 }
 
 func (p *peer) isGone() bool {
@@ -117,11 +133,12 @@ func (p *peer) lost(c *conn) {
 	c.link.wakeUp()
 }
 
-// unreachable reports a dial that failed.
+// unreachable reports a dial that failed. A bulk connection that cannot be made
+// says nothing about a store whose small messages pass.
 func (p *peer) unreachable(hadSomething bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone && (hadSomething || !p.down) {
+	if !p.gone && !p.small.connected() && (hadSomething || !p.down) {
 		p.down = true
 		p.t.notes.push(note{sid: p.sid})
 	}

@@ -1,5 +1,7 @@
 package peer
 
+import "time"
+
 // The connections of a link, as peer.go and the janitor see them.
 
 // set puts c into its slot and returns the one that was there.
@@ -29,6 +31,7 @@ func (l *link) unset(c *conn) bool {
 	default:
 		return false
 	}
+	l.lived = time.Since(c.born)
 	return true
 }
 
@@ -74,6 +77,6 @@ func (l *link) close() []*conn {
 	}
 	all := l.conns()
 	l.mu.Unlock()
-	l.signal() // also to a writer that is about to wait
+	l.wakeUp()
 	return all
 }

@@ -31,7 +31,6 @@ import (
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
-	"github.com/quoratedb/quorate/node/wire"
 )
 
 const (
@@ -78,6 +77,9 @@ type Transport struct {
 	wg    sync.WaitGroup
 	notes notifier
 	count counters
+	self  hashring.SID // a store's id never changes
+
+	callID atomic.Uint64
 
 	pending  pendingSet
 	control  chan struct{} // slots of served calls
@@ -96,7 +98,7 @@ func New(ln net.Listener, cfg Config) *Transport {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
 	}
-	t := &Transport{cfg: cfg, ln: ln, log: newLimitedLog(cfg.Log), control: make(chan struct{}, maxCalls)}
+	t := &Transport{cfg: cfg, ln: ln, log: newLimitedLog(cfg.Log), control: make(chan struct{}, maxCalls), self: cfg.Self().SID}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.peers.Store(&map[hashring.SID]*peer{})
 	t.raft = newLayer(t)
@@ -116,9 +118,11 @@ func (t *Transport) Raft() *Layer { return t.raft }
 // SetPeers replaces the addresses of the stores to stay connected with. A store
 // that is gone from the map is no longer dialled; connections it made stay.
 func (t *Transport) SetPeers(addrs map[hashring.SID]string) {
-	self := t.cfg.Self().SID
 	for sid, addr := range addrs {
-		if p := t.peer(sid); p != nil && sid != self {
+		if sid == t.self {
+			continue
+		}
+		if p := t.peer(sid); p != nil {
 			p.setAddr(addr)
 		}
 	}
@@ -133,21 +137,16 @@ func (t *Transport) SetPeers(addrs map[hashring.SID]string) {
 // the network. What does not fit, or cannot be delivered, is dropped and counted:
 // the asker's own deadline, or Down, deals with it.
 func (t *Transport) Send(m *core.Message) {
-	p := (*t.peers.Load())[m.To]
-	if p == nil || p.isGone() {
-		if p = t.peer(m.To); p == nil {
-			t.count.dropped.Add(1)
-			return
-		}
-	}
-	if wire.SizeHint(m) <= maxPayload && p.small.put(m) {
+	if p := (*t.peers.Load())[m.To]; p != nil && p.send(m) {
 		return
 	}
-	p.bulk.putLarge(m)
+	if p := t.peer(m.To); p == nil || !p.send(m) {
+		t.count.dropped.Add(1)
+	}
 }
 
 // peer is the entry of a store, made when there is none; nil when the table is
-// full or the transport closed.
+// full, the transport closed, or the store its own.
 func (t *Transport) peer(sid hashring.SID) *peer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,11 +154,14 @@ func (t *Transport) peer(sid hashring.SID) *peer {
 	if p := old[sid]; p != nil && !p.isGone() {
 		return p
 	}
-	if t.isClosed || len(old) >= maxPeers {
+	if t.isClosed || sid == t.self || len(old) >= maxPeers {
 		return nil
 	}
 	next := maps.Clone(old)
 	p := newPeer(t, sid)
+	if prev := old[sid]; prev != nil { // gone, and not forgotten yet
+		prev.retire()
+	}
 	next[sid] = p
 	t.peers.Store(&next)
 	t.wg.Go(p.small.run)
@@ -175,6 +177,7 @@ func (t *Transport) forget(p *peer) {
 	if old[p.sid] != p {
 		return
 	}
+	p.retire()
 	next := maps.Clone(old)
 	delete(next, p.sid)
 	t.peers.Store(&next)

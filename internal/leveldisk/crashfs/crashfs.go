@@ -64,7 +64,7 @@ const (
 	OpCreate
 	OpRename // and replacing, and pointing CURRENT
 	OpRemove
-	ops
+	Ops // their number
 )
 
 // FS is all directories of one machine.
@@ -75,11 +75,12 @@ type FS struct {
 	skip  Sync
 	stale []byte // bytes of removed journals, for recycled tails
 
-	count [ops]int
+	count [Ops]int
 	total int
 	cutAt int // total at which the power goes; 0: never
 	cut   bool
-	fail  [ops]int // count at which the operation fails; 0: never
+	fail  [Ops]int // count at which the operation fails; 0: never
+	after [Ops]int // count of a kind after which the next operation is the last; 0: never
 	room  int64    // bytes that can still be written; negative: unbounded
 	wrote int64
 }
@@ -91,6 +92,10 @@ func New(seed uint64) *FS {
 
 // CutAt cuts the power at the n-th operation from now, 1 being the next.
 func (f *FS) CutAt(n int) { f.locked(func() { f.cutAt = f.total + n }) }
+
+// CutAfter cuts the power at the operation that follows the n-th one of a kind from
+// now: between a rename and its sync, say.
+func (f *FS) CutAfter(op Op, n int) { f.locked(func() { f.after[op] = f.count[op] + n }) }
 
 // Skip leaves out one class of syncs from now on, silently.
 func (f *FS) Skip(s Sync) { f.locked(func() { f.skip = s }) }
@@ -130,6 +135,9 @@ func (f *FS) step(op Op) (now bool, err error) {
 	if f.total == f.cutAt {
 		f.cut = true
 		return true, ErrPowerCut
+	}
+	if f.count[op] == f.after[op] {
+		f.cutAt = f.total + 1
 	}
 	if f.count[op] == f.fail[op] {
 		return false, ErrIO

@@ -27,6 +27,7 @@ const (
 type Options struct {
 	Addrs       []string // base URLs, see rest.ParseAddrs
 	Bucket      string
+	Prefix      string  // of the keys without Verify, the same from run to run
 	Concurrency int     // workers; in open loop the most requests in flight
 	Rate        float64 // operations a second in all; 0: closed loop
 	Keys        int
@@ -51,7 +52,7 @@ type Options struct {
 // Default is a run that fits a laptop.
 func Default() Options {
 	return Options{
-		Bucket: "default", Concurrency: 16, Keys: 10_000, Dist: Uniform, ReadPercent: 50, ValueSize: 100,
+		Bucket: "default", Prefix: "bench-", Concurrency: 16, Keys: 10_000, Dist: Uniform, ReadPercent: 50, ValueSize: 100,
 		Duration: 10 * time.Second, Warmup: time.Second, Preload: true,
 		AttemptTimeout: 2 * time.Second, OpTimeout: 20 * time.Second, SettleTimeout: time.Minute,
 	}

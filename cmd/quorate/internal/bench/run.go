@@ -205,7 +205,7 @@ func (b *Run) preload(ctx context.Context) error {
 		g.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(b.o.Keys); i = next.Add(1) - 1 {
 				opCtx, cancel := context.WithTimeout(gctx, b.o.OpTimeout)
-				f := w.plainWrite(opCtx, keyName(plainPrefix, int(i)))
+				f := w.plainWrite(opCtx, keyName(b.o.Prefix, int(i)))
 				cancel()
 				if f != nil {
 					return fmt.Errorf("writing the keys before the run: %w", f)

@@ -69,13 +69,10 @@ func (w *worker) operate(ctx context.Context, i int, read bool) *failure {
 	case w.cells != nil:
 		return w.verifiedWrite(ctx, &w.cells[i])
 	case read:
-		return w.plainRead(ctx, keyName(plainPrefix, i))
+		return w.plainRead(ctx, keyName(w.b.o.Prefix, i))
 	}
-	return w.plainWrite(ctx, keyName(plainPrefix, i))
+	return w.plainWrite(ctx, keyName(w.b.o.Prefix, i))
 }
-
-// plainPrefix keeps the keys of runs without verify the same from run to run.
-const plainPrefix = "bench-"
 
 func (w *worker) plainRead(ctx context.Context, key string) *failure {
 	a, f := w.b.nodes.do(ctx, w.rng, w.b.get(key))

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/quoratedb/quorate/bench/load"
+	"github.com/quoratedb/quorate/bench/servers"
+)
+
+var known = map[string]bool{"quorate": true, "siblings": true, "etcd": true, "redis": true}
+
+const nodes = 3 // of quorate and of etcd
+
+// cluster is what all kinds of servers have in common.
+type cluster interface {
+	Addrs() []string
+	Pids() []int
+	Stop()
+}
+
+// contender is one system as the load sees it.
+type contender struct {
+	name   string
+	driver load.Driver
+	pids   []int
+}
+
+// field holds everything that was started.
+type field struct {
+	contenders []contender
+	clusters   []cluster
+	quorate    *servers.Quorate
+	versions   map[string]string
+	receipts   map[string]string
+}
+
+// assemble starts the systems of the command line. The field is to be stopped even
+// when an error comes with it.
+func assemble(ctx context.Context, o options, dir string) (*field, error) {
+	f := &field{versions: map[string]string{}, receipts: map[string]string{}}
+	for _, name := range o.systems {
+		fmt.Fprintf(os.Stderr, "starting %s\n", name)
+		var err error
+		switch name {
+		case "quorate":
+			err = f.addQuorate(ctx, o, dir, name, "bench", "lww", "")
+		case "siblings":
+			err = f.addQuorate(ctx, o, dir, name, "benchsib", "siblings", "&resolve=newest")
+		case "etcd":
+			err = f.addEtcd(ctx, dir)
+		case "redis":
+			err = f.addRedis(ctx, o, dir)
+		}
+		if err != nil {
+			return f, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return f, nil
+}
+
+// addQuorate adds a bucket of the one quorate cluster: n=3, r=2, w=2, strict.
+func (f *field) addQuorate(ctx context.Context, o options, dir, name, bucket, conflict, read string) error {
+	if f.quorate == nil {
+		if err := f.startQuorate(ctx, o, dir); err != nil {
+			return err
+		}
+	}
+	q := f.quorate
+	if err := q.CreateBucket(ctx, servers.Bucket{Name: bucket, Mode: "eventual", Conflict: conflict, N: nodes, R: 2, W: 2}); err != nil {
+		return err
+	}
+	receipt, err := q.Receipt(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	for _, part := range []string{"n=3", "need=2", "fallbacks=0"} {
+		if !slices.Contains(strings.Split(receipt, ", "), part) {
+			return fmt.Errorf("a write's receipt says %q, without %s: this would not be the promise to compare", receipt, part)
+		}
+	}
+	f.receipts[name] = receipt
+	path := "/v1/kv/" + bucket + "/%s"
+	return f.add(name, "http", load.Opts{"put": path + "?w=2", "get": path + "?r=2" + read, "sget": path + "?r=1" + read}, q)
+}
+
+func (f *field) startQuorate(ctx context.Context, o options, dir string) (err error) {
+	bin := o.bin
+	if bin == "" {
+		if bin, err = servers.BuildQuorate(ctx, o.repo, dir); err != nil {
+			return err
+		}
+	}
+	if bin, err = filepath.Abs(bin); err != nil {
+		return err
+	}
+	var env []string
+	if o.profiles != "" {
+		env = append(env, "QUORATE_PROFILE=true")
+	}
+	if f.quorate, err = servers.StartQuorate(ctx, bin, dir, nodes, env...); err != nil {
+		return err
+	}
+	f.clusters = append(f.clusters, f.quorate)
+	f.versions["quorate"] = servers.Version(ctx, bin, "version")
+	if o.bin == "" {
+		out, err := exec.CommandContext(ctx, "git", "-C", o.repo, "describe", "--always", "--dirty").Output()
+		if err == nil { // a tree without its history has no commit to name
+			f.versions["commit"] = strings.TrimSpace(string(out))
+		}
+	}
+	return nil
+}
+
+func (f *field) addEtcd(ctx context.Context, dir string) error {
+	e, err := servers.StartEtcd(ctx, dir, nodes)
+	if err != nil {
+		return err
+	}
+	f.clusters = append(f.clusters, e)
+	f.versions["etcd"] = servers.Version(ctx, "etcd", "--version")
+	return f.add("etcd", "etcd", nil, e)
+}
+
+func (f *field) addRedis(ctx context.Context, o options, dir string) error {
+	r, err := servers.StartRedis(ctx, dir, o.redisReplicas)
+	if err != nil {
+		return err
+	}
+	f.clusters = append(f.clusters, r)
+	f.versions["redis"] = servers.Version(ctx, "redis-server", "--version") + ", replicas " + strconv.Itoa(o.redisReplicas)
+	return f.add("redis", "redis", load.Opts{"wait": "1"}, r)
+}
+
+func (f *field) add(name, driver string, o load.Opts, c cluster) error {
+	d, err := load.Open(driver, c.Addrs(), o)
+	if err != nil {
+		return err
+	}
+	f.contenders = append(f.contenders, contender{name: name, driver: d, pids: c.Pids()})
+	return nil
+}
+
+// stop ends everything, clients first.
+func (f *field) stop() {
+	for _, c := range f.contenders {
+		c.driver.Close()
+	}
+	for _, c := range f.clusters {
+		c.Stop()
+	}
+}
+
+// pids are those of every server, each once.
+func (f *field) pids() []int {
+	var out []int
+	for _, c := range f.clusters {
+		out = append(out, c.Pids()...)
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/quoratedb/quorate/bench/load"
+	"github.com/quoratedb/quorate/bench/servers"
+)
+
+// report is what the JSON file holds.
+type report struct {
+	Machine  servers.Machine   `json:"machine"`
+	Versions map[string]string `json:"versions"`
+	Options  map[string]string `json:"options"`
+	Receipts map[string]string `json:"receipts"` // of one write in each quorate bucket
+	Summary  []row             `json:"summary"`
+	Ratios   []ratio           `json:"ratios"`
+	Runs     []load.Result     `json:"runs"`
+}
+
+// row is the medians of one system in one phase, each figure by itself.
+type row struct {
+	Phase     string  `json:"phase"`
+	System    string  `json:"system"`
+	Rate      float64 `json:"ops_s"`
+	RateMin   float64 `json:"ops_s_min"`
+	RateMax   float64 `json:"ops_s_max"`
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+	P999      float64 `json:"p999_ms"`
+	ServerCPU float64 `json:"server_cpu_us_per_op"`
+	ClientCPU float64 `json:"client_cpu_us_per_op"`
+	RSSMiB    float64 `json:"rss_mib"` // the largest server's
+	Other     float64 `json:"other_cores"`
+	Errs      uint64  `json:"errs"` // the sum
+}
+
+// ratio compares one system with a peer in one phase, medians with medians.
+type ratio struct {
+	Phase     string  `json:"phase"`
+	System    string  `json:"system"`
+	Peer      string  `json:"peer"`
+	Rate      float64 `json:"ops_s"`
+	P50       float64 `json:"p50"`
+	P99       float64 `json:"p99"`
+	P999      float64 `json:"p999"`
+	ServerCPU float64 `json:"server_cpu"`
+	Floor     float64 `json:"floor,omitempty"` // the least ratio of rates the project demands
+}
+
+// floors are the ratios of operations a second to etcd's that quorate must reach.
+var floors = map[string]float64{"put:64:80:zipf": 1.3, "get:64:80:zipf": 1.0}
+
+func (rep *report) summarise(o options) {
+	for _, p := range o.phases {
+		byName := map[string]row{}
+		for _, name := range o.systems {
+			r := medians(p.String(), name, rep.Runs)
+			byName[name] = r
+			rep.Summary = append(rep.Summary, r)
+		}
+		for _, ours := range []string{"quorate", "siblings"} {
+			for _, peer := range []string{"etcd", "redis"} {
+				a, okA := byName[ours]
+				b, okB := byName[peer]
+				if okA && okB {
+					rep.Ratios = append(rep.Ratios, compare(a, b))
+				}
+			}
+		}
+	}
+}
+
+func medians(phase, system string, runs []load.Result) row {
+	r := row{Phase: phase, System: system}
+	var of []load.Result
+	for _, run := range runs {
+		if run.Phase == phase && run.System == system {
+			of = append(of, run)
+			r.Errs += run.Errs
+		}
+	}
+	pick := func(get func(load.Result) float64) []float64 {
+		v := make([]float64, len(of))
+		for i, run := range of {
+			v[i] = get(run)
+		}
+		slices.Sort(v)
+		return v
+	}
+	med := func(get func(load.Result) float64) float64 { return median(pick(get)) }
+	if rates := pick(func(x load.Result) float64 { return x.Rate }); len(rates) > 0 {
+		r.Rate, r.RateMin, r.RateMax = median(rates), rates[0], rates[len(rates)-1]
+	}
+	r.P50 = med(func(x load.Result) float64 { return x.P50 })
+	r.P99 = med(func(x load.Result) float64 { return x.P99 })
+	r.P999 = med(func(x load.Result) float64 { return x.P999 })
+	r.ServerCPU = med(func(x load.Result) float64 { return x.ServerCPU })
+	r.ClientCPU = med(func(x load.Result) float64 { return x.ClientCPU })
+	r.Other = med(func(x load.Result) float64 { return x.Other })
+	r.RSSMiB = med(func(x load.Result) float64 {
+		if len(x.RSS) == 0 {
+			return 0
+		}
+		return float64(slices.Max(x.RSS)) / (1 << 20)
+	})
+	return r
+}
+
+// median of sorted numbers; the mean of the middle two when their count is even.
+func median(sorted []float64) float64 {
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+func compare(a, b row) ratio {
+	div := func(x, y float64) float64 {
+		if y == 0 {
+			return 0
+		}
+		return x / y
+	}
+	r := ratio{Phase: a.Phase, System: a.System, Peer: b.System, Rate: div(a.Rate, b.Rate), P50: div(a.P50, b.P50),
+		P99: div(a.P99, b.P99), P999: div(a.P999, b.P999), ServerCPU: div(a.ServerCPU, b.ServerCPU)}
+	if b.System == "etcd" {
+		r.Floor = floors[a.Phase]
+	}
+	return r
+}
+
+// verdict says how a ratio stands to its floor.
+func (r ratio) verdict() string {
+	switch {
+	case r.Floor == 0:
+		return ""
+	case r.Rate >= r.Floor:
+		return fmt.Sprintf("%.1f: met", r.Floor)
+	}
+	return fmt.Sprintf("%.1f: missed", r.Floor)
+}
+
+// unsound is an error when a read gave a wrong value, or none for a loaded key.
+func (rep *report) unsound() error {
+	for _, r := range rep.Runs {
+		if r.Wrong+r.Missing > 0 {
+			return fmt.Errorf("%s %s round %d: %d wrong values and %d missing ones; first: %s", r.System, r.Phase, r.Round, r.Wrong, r.Missing, r.FirstErr)
+		}
+	}
+	return nil
+}
+
+func (rep *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Machine: %s. %s.\n\n", rep.Machine, rep.Machine.Date)
+	for _, name := range slices.Sorted(maps.Keys(rep.Versions)) {
+		fmt.Fprintf(&b, "- %s: %s\n", name, rep.Versions[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(rep.Receipts)) {
+		fmt.Fprintf(&b, "- receipt of a write, %s: `%s`\n", name, rep.Receipts[name])
+	}
+	fmt.Fprintf(&b, "- %s rounds of %s after %s of warm-up, %s keys; medians; servers, clients and all on this machine\n\n",
+		rep.Options["rounds"], rep.Options["dur"], rep.Options["warm"], rep.Options["keys"])
+	rep.markdownMedians(&b)
+	rep.markdownRatios(&b)
+	return b.String()
+}
+
+func (rep *report) markdownMedians(b *strings.Builder) {
+	b.WriteString("| Phase | System | ops/s (min to max) | p50 ms | p99 ms | p99.9 ms | server CPU us/op | client CPU us/op | RSS MiB | other cores | errors |\n")
+	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	for _, r := range rep.Summary {
+		fmt.Fprintf(b, "| %s | %s | %.0f (%.0f to %.0f) | %.2f | %.2f | %.2f | %.0f | %.0f | %.0f | %.2f | %d |\n", r.Phase, r.System,
+			r.Rate, r.RateMin, r.RateMax, r.P50, r.P99, r.P999, r.ServerCPU, r.ClientCPU, r.RSSMiB, r.Other, r.Errs)
+	}
+}
+
+func (rep *report) markdownRatios(b *strings.Builder) {
+	if len(rep.Ratios) == 0 {
+		return
+	}
+	b.WriteString("\n| Phase | Ratio | ops/s | p50 | p99 | p99.9 | server CPU per op | floor |\n|---|---|--:|--:|--:|--:|--:|---|\n")
+	for _, r := range rep.Ratios {
+		fmt.Fprintf(b, "| %s | %s / %s | %.2f | %.2f | %.2f | %.2f | %.2f | %s |\n", r.Phase, r.System, r.Peer,
+			r.Rate, r.P50, r.P99, r.P999, r.ServerCPU, r.verdict())
+	}
+}
+
+func writeJSON(file string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}

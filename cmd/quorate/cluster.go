@@ -1,0 +1,204 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quoratedb/quorate/cmd/quorate/internal/rest"
+)
+
+type clusterDoc struct {
+	RingVersion uint64            `json:"ring_version"`
+	RaftLeader  string            `json:"raft_leader"`
+	Nodes       []json.RawMessage `json:"nodes"`
+	Partitions  struct {
+		Total       int `json:"total"`
+		OK          int `json:"ok"`
+		Degraded    int `json:"degraded"`
+		BelowQuorum int `json:"below_quorum"`
+		Lost        int `json:"lost"`
+	} `json:"partitions"`
+	Hints struct {
+		Pending int64 `json:"pending"`
+		Bytes   int64 `json:"bytes"`
+	} `json:"hints"`
+	Repair struct {
+		DebtKeys int64 `json:"debt_keys"`
+	} `json:"repair"`
+}
+
+func newCluster(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "cluster", Short: "Show the state of the cluster on one screen", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		r, err := a.ask(c.Context(), rest.Request{Method: http.MethodGet, Path: "/v1/cluster"})
+		if err != nil {
+			return err
+		}
+		var d clusterDoc
+		doc, err := decode(r.Body, &d)
+		if err != nil {
+			return err
+		}
+		g, err := nodeGrid(d.Nodes)
+		if err != nil {
+			return err
+		}
+		return a.show(view{doc: doc, rows: items(d.Nodes), table: func() string { return d.head() + "\n" + g.String() }, raw: g.raw})
+	}}
+	a.clientFlags(c, asTable)
+	return c
+}
+
+func (d *clusterDoc) head() string {
+	p := d.Partitions
+	leader := d.RaftLeader
+	if leader == "" {
+		leader = "none"
+	}
+	g := grid{}
+	g.add("ring version", d.RingVersion)
+	g.add("raft leader", leader)
+	g.add("partitions", fmt.Sprintf("%d: %d ok, %d degraded, %d below quorum, %d lost", p.Total, p.OK, p.Degraded, p.BelowQuorum, p.Lost))
+	g.add("hints", fmt.Sprintf("%d pending (%s)", d.Hints.Pending, bytesText(d.Hints.Bytes)))
+	g.add("repair debt", fmt.Sprintf("%d keys", d.Repair.DebtKeys))
+	return g.String()
+}
+
+// nodeGrid shows the members that the contract names, and those of newer servers that
+// some node has, so that nothing the cluster says about a node is hidden.
+func nodeGrid(nodes []json.RawMessage) (*grid, error) {
+	g := &grid{head: []string{"name", "state", "zone", "version"}}
+	rows := make([]map[string]any, 0, len(nodes))
+	extra := map[string]bool{}
+	for _, raw := range nodes {
+		row := map[string]any{}
+		if _, err := decode(raw, &row); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+		for k, v := range row {
+			if _, nested := v.(map[string]any); !nested {
+				extra[k] = true
+			}
+		}
+	}
+	for _, k := range g.head {
+		delete(extra, k)
+	}
+	g.head = append(g.head, sortedKeys(extra)...)
+	for _, row := range rows {
+		cells := make([]any, len(g.head))
+		for i, k := range g.head {
+			cells[i] = cellText(row[k])
+		}
+		g.add(cells...)
+	}
+	for i, k := range g.head {
+		g.head[i] = strings.ReplaceAll(k, "_", " ")
+	}
+	return g, nil
+}
+
+func cellText(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return "-"
+	case bool:
+		return yes(x)
+	case string:
+		if x == "" {
+			return "-"
+		}
+		return x
+	case float64:
+		return fmt.Sprintf("%.15g", x)
+	case []any:
+		parts := make([]string, len(x))
+		for i, e := range x {
+			parts[i] = cellText(e)
+		}
+		return strings.Join(parts, ",")
+	}
+	return fmt.Sprint(v)
+}
+
+type partitionRow struct {
+	ID       int      `json:"id"`
+	Epoch    uint64   `json:"epoch"`
+	Primary  string   `json:"primary"`
+	Replicas []string `json:"replicas"`
+}
+
+func newRing(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "ring", Short: "Show which nodes own which partitions", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		r, err := a.ask(c.Context(), rest.Request{Method: http.MethodGet, Path: "/v1/cluster/ring"})
+		if err != nil {
+			return err
+		}
+		var d struct {
+			RingVersion uint64            `json:"ring_version"`
+			Partitions  []json.RawMessage `json:"partitions"`
+		}
+		doc, err := decode(r.Body, &d)
+		if err != nil {
+			return err
+		}
+		g := grid{head: []string{"partition", "epoch", "primary", "replicas"}, nums: []int{1, 2}}
+		for _, raw := range d.Partitions {
+			var p partitionRow
+			if _, err := decode(raw, &p); err != nil {
+				return err
+			}
+			g.add(p.ID, p.Epoch, dash(p.Primary), strings.Join(p.Replicas, " "))
+		}
+		return a.show(view{doc: doc, rows: items(d.Partitions), raw: g.raw,
+			table: func() string { return fmt.Sprintf("ring version %d\n\n%s", d.RingVersion, g.String()) }})
+	}}
+	a.clientFlags(c, asTable)
+	c.AddCommand(newLocate(a))
+	return c
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func newLocate(a *app) *cobra.Command {
+	var bucket string
+	var key64 bool
+	c := &cobra.Command{Use: "locate KEY", Short: "Show where a key lives", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		q := url.Values{"bucket": {bucket}, "key": {args[0]}}
+		if key64 {
+			q = url.Values{"bucket": {bucket}, "key64": {args[0]}}
+		}
+		r, err := a.ask(c.Context(), rest.Request{Method: http.MethodGet, Path: "/v1/cluster/locate", Query: q})
+		if err != nil {
+			return err
+		}
+		var d struct {
+			Partition int      `json:"partition"`
+			Epoch     uint64   `json:"epoch"`
+			Primary   string   `json:"primary"`
+			Replicas  []string `json:"replicas"`
+			Fallbacks []string `json:"fallbacks"`
+		}
+		doc, err := decode(r.Body, &d)
+		if err != nil {
+			return err
+		}
+		g := grid{head: []string{"partition", "epoch", "primary", "replicas", "fallbacks"}, nums: []int{1, 2}}
+		g.add(d.Partition, d.Epoch, dash(d.Primary), strings.Join(d.Replicas, " "), dash(strings.Join(d.Fallbacks, " ")))
+		return a.show(view{doc: doc, table: g.String, raw: g.raw})
+	}}
+	c.Flags().StringVarP(&bucket, "bucket", "b", "default", "bucket")
+	c.Flags().BoolVar(&key64, "key64", false, "KEY is base64url, for keys of any bytes")
+	a.clientFlags(c, asTable)
+	return c
+}

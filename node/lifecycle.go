@@ -1,0 +1,304 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quoratedb/quorate/gossip"
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/peer"
+	"github.com/quoratedb/quorate/node/store"
+)
+
+// lifecycle takes a node from an empty directory to a registered member of a
+// cluster, and keeps its ring state current after that. It decides nothing about
+// data: it reads liveness from gossip, changes ring state through Raft alone, and
+// hands every new state out through OnRing once it is durable here.
+//
+// Its goroutines, all started by start and ended by its context: run (find or make
+// a cluster, register), confirm (D6 without Raft), follow (fetch newer ring
+// states), lead (what the Raft leader has to do).
+type lifecycle struct {
+	cfg   lifeConfig
+	log   *slog.Logger
+	self  hashring.SID
+	boot  uint64
+	runID hashring.SID // of this process: tells a restart from a reconnection
+
+	parts atomic.Pointer[lifeParts] // nil until attach
+	ring  atomic.Pointer[hashring.Ring]
+	adopt sync.Mutex // orders save, publish and OnRing; held over a disk write
+
+	promise sync.Mutex // every change of promise or cluster id
+
+	mu        sync.Mutex // the small maps below; never held over a call
+	seen      map[hashring.SID]sighting
+	wanted    map[hashring.SID]uint64
+	leaderSID hashring.SID // last hint of another node
+	leaderAt  string
+
+	confirmed atomic.Bool
+	pokes     [lifeLoops]chan struct{} // one for each loop
+	said      sayings
+
+	fatalOnce sync.Once
+	wg        sync.WaitGroup
+}
+
+// The loops that wake up when anything changed.
+const (
+	loopRun = iota
+	loopConfirm
+	loopFollow
+	loopLead
+	lifeLoops
+)
+
+// sighting is the process that was last seen running a store.
+type sighting struct {
+	boot uint64
+	run  hashring.SID
+}
+
+// lifeStore is what lifecycle needs of the store.
+type lifeStore interface {
+	Identity() store.Identity
+	SetCluster(hashring.ClusterID) error
+	SetPromise(store.Promise) error
+	RingState() (*hashring.State, error)
+	SaveRingState(*hashring.State) error
+}
+
+// lifeGossip is what lifecycle needs of gossip.
+type lifeGossip interface {
+	View() *gossip.View
+	Refresh()
+	JoinTried() <-chan struct{}
+}
+
+// lifePeer is what lifecycle needs of the peer transport.
+type lifePeer interface {
+	Call(ctx context.Context, addr, method string, payload []byte) ([]byte, error)
+	SetPeers(map[hashring.SID]string)
+}
+
+// lifeRaft is what lifecycle needs of the Raft group.
+type lifeRaft interface {
+	HasState() bool
+	Bootstrap() error
+	Propose(context.Context, hashring.Command) (*hashring.State, error)
+	Leader() (hashring.SID, string)
+	IsLeader() bool
+	LeaderCh() <-chan bool
+	Barrier(context.Context) error
+	State() *hashring.State
+	Voters() []hashring.SID
+	ReconcileVoters(ctx context.Context, want []hashring.SID, addr func(hashring.SID) string) error
+}
+
+type lifeParts struct {
+	gossip lifeGossip
+	peer   lifePeer
+	raft   lifeRaft
+}
+
+// lifeConfig is what the composition root knows before anything runs.
+type lifeConfig struct {
+	Name, Zone, Version string
+	API, Gossip, Peer   string // as others reach them
+	Join                bool   // --join was given
+	Expect              int    // --bootstrap-expect as given
+	Partitions          int
+	Replicas            int
+	Feature             uint16 // highest protocol version of this binary
+
+	Store lifeStore
+	// OnRing gets every new ring, versions rising, one call at a time; saved before.
+	OnRing func(*hashring.Ring)
+	// OnConfirmed is called once, when this start of the store is known to be the
+	// newest (D6): from then on it may answer and attest as an owner.
+	OnConfirmed func()
+	// OnFatal is called at most once: the process must end. Must not block.
+	OnFatal func(error)
+	Log     *slog.Logger
+	Times   lifeTimes // zero: lifeDefaults
+}
+
+// lifeTimes is every wait in one place.
+type lifeTimes struct {
+	Poll          time.Duration // between two tries of anything
+	RPC           time.Duration // one control call
+	Push          time.Duration // a new state's way to all live nodes
+	Quiet         time.Duration // no new node for so long: the first ring is made
+	QuietMax      time.Duration // and at this age of the leadership at the latest
+	Name          time.Duration // a newcomer under a taken name waits so long
+	VoterPatience time.Duration // a voter must be away for so long to lose its vote
+	Reconcile     time.Duration // one attempt to change voters
+	Say           time.Duration // a waiting node says so again
+}
+
+func lifeDefaults() lifeTimes {
+	return lifeTimes{
+		Poll: 250 * time.Millisecond, RPC: 2 * time.Second, Push: time.Second, Quiet: 2 * time.Second, QuietMax: 10 * time.Second,
+		Name: 30 * time.Second, VoterPatience: 15 * time.Second, Reconcile: 15 * time.Second, Say: 10 * time.Second,
+	}
+}
+
+// errStarting: not everything runs yet; the caller tries again.
+var errStarting = errors.New("this node is starting")
+
+// newLifecycle recalls what the store knows: the last ring state is published by
+// start, not here.
+func newLifecycle(cfg lifeConfig) *lifecycle {
+	if cfg.Times == (lifeTimes{}) {
+		cfg.Times = lifeDefaults()
+	}
+	id := cfg.Store.Identity()
+	l := &lifecycle{cfg: cfg, log: cfg.Log, self: id.SID, boot: id.Boot, runID: randomSID(),
+		seen: map[hashring.SID]sighting{}, wanted: map[hashring.SID]uint64{}}
+	for i := range l.pokes {
+		l.pokes[i] = make(chan struct{}, 1)
+	}
+	return l
+}
+
+// attach hands over what was built with this lifecycle's callbacks.
+func (l *lifecycle) attach(g lifeGossip, p lifePeer, r lifeRaft) {
+	l.parts.Store(&lifeParts{gossip: g, peer: p, raft: r})
+}
+
+// start publishes the saved ring state, so that a restart serves without Raft, and
+// begins the loops, which end with ctx; wait joins them.
+func (l *lifecycle) start(ctx context.Context) error {
+	st, err := l.cfg.Store.RingState()
+	if err != nil {
+		return fmt.Errorf("saved ring state: %w", err)
+	}
+	if st != nil && st.Version > 0 {
+		l.adopt.Lock()
+		l.publish(st)
+		l.adopt.Unlock()
+	}
+	for _, loop := range []func(context.Context){l.run, l.confirmLoop, l.followLoop, l.leadLoop} {
+		l.wg.Go(func() { loop(ctx) })
+	}
+	return nil
+}
+
+func (l *lifecycle) wait() { l.wg.Wait() }
+
+func (l *lifecycle) fatal(err error) {
+	l.fatalOnce.Do(func() { l.cfg.OnFatal(err) })
+}
+
+// run is the road of one start.
+func (l *lifecycle) run(ctx context.Context) {
+	err := l.findCluster(ctx)
+	if err == nil {
+		err = l.resume()
+	}
+	if err == nil {
+		err = l.register(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		l.fatal(err)
+	}
+}
+
+// cluster is the id this store belongs to; zero: none yet.
+func (l *lifecycle) cluster() hashring.ClusterID { return l.cfg.Store.Identity().Cluster }
+
+// Ring is the newest ring this node knows; nil until there is one.
+func (l *lifecycle) Ring() *hashring.Ring { return l.ring.Load() }
+
+// version is the newest ring version this node knows.
+func (l *lifecycle) version() uint64 {
+	if r := l.ring.Load(); r != nil {
+		return r.Version
+	}
+	return 0
+}
+
+// meta is what gossip says of this node.
+func (l *lifecycle) meta() gossip.Meta {
+	return gossip.Meta{
+		Cluster: l.cluster(), SID: l.self, Node: l.cfg.Name, API: l.cfg.API, Peer: l.cfg.Peer, Zone: l.cfg.Zone,
+		Version: l.cfg.Version, Boot: l.boot, RingVersion: l.version(), Feature: l.cfg.Feature, Expect: uint8(min(l.expect(), 255)),
+	}
+}
+
+// hello is how this node introduces itself on the peer port.
+func (l *lifecycle) hello(minVersion, maxVersion uint16) peer.Hello {
+	return peer.Hello{Cluster: l.cluster(), SID: l.self, Node: l.cfg.Name, Boot: l.boot, Min: minVersion, Max: maxVersion}
+}
+
+// onView is gossip's OnChange.
+func (l *lifecycle) onView(*gossip.View) {
+	l.setPeers()
+	l.poke()
+}
+
+func (l *lifecycle) poke() {
+	for _, c := range l.pokes {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// pause waits for d, or shorter when something changed; false when ctx ended.
+func (l *lifecycle) pause(ctx context.Context, loop int, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-l.pokes[loop]:
+	case <-t.C:
+	}
+	return true
+}
+
+// rest waits for d, whatever changes; false when ctx ended.
+func (l *lifecycle) rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// sayings keeps a node that waits from saying the same thing on every try.
+type sayings struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// sayingsMax bounds the table; there are a dozen things to say.
+const sayingsMax = 64
+
+// say logs msg unless it was logged within Times.Say.
+func (l *lifecycle) say(level slog.Level, msg string, args ...any) {
+	l.said.mu.Lock()
+	now := time.Now()
+	again := now.Sub(l.said.last[msg]) < l.cfg.Times.Say
+	if !again {
+		if l.said.last == nil || len(l.said.last) >= sayingsMax {
+			l.said.last = map[string]time.Time{}
+		}
+		l.said.last[msg] = now
+	}
+	l.said.mu.Unlock()
+	if !again {
+		l.log.Log(context.Background(), level, msg, args...)
+	}
+}

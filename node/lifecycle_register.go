@@ -1,0 +1,214 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/quoratedb/quorate/gossip"
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/hashring/ringraft"
+	"github.com/quoratedb/quorate/node/httpapi"
+)
+
+// errRolledBack ends a store whose boot count is not above the registered one (D6).
+var errRolledBack = errors.New("this store was rolled back or cloned")
+
+// NameTakenError ends a newcomer under a node name that another store has.
+type NameTakenError struct {
+	Node  string
+	Other hashring.Store
+	Alive bool
+}
+
+func (e *NameTakenError) Error() string {
+	if e.Alive {
+		return fmt.Sprintf("node name %q is taken: store %s answers under it at %s (peer %s); give this node another --name",
+			e.Node, e.Other.SID.Short(), e.Other.API, e.Other.Peer)
+	}
+	return fmt.Sprintf("node name %q belongs to store %s, last at %s (peer %s), which is down, and this data directory is a new store: "+
+		"replacing a wiped node's store is not supported yet. Bring the old data directory back, or start this one under a new --name",
+		e.Node, e.Other.SID.Short(), e.Other.API, e.Other.Peer)
+}
+
+// registration is one start's way into the ring state.
+type registration struct {
+	attempted bool      // a command of ours may have been committed
+	taken     time.Time // when the name was first found taken
+}
+
+// register makes this start known through Raft; it is tried until it is done or
+// refused for good.
+func (l *lifecycle) register(ctx context.Context) error {
+	var reg registration
+	for {
+		done, err := l.registerOnce(ctx, &reg)
+		if err != nil {
+			return err
+		}
+		if done {
+			l.log.Info("registered", "node", l.cfg.Name, "store", l.self.String(), "boot", l.boot, "ring_version", l.version())
+			l.confirm("registered through Raft")
+			return nil
+		}
+		if !l.rest(ctx, l.cfg.Times.Poll) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *lifecycle) me() hashring.Store {
+	return hashring.Store{SID: l.self, Node: l.cfg.Name, API: l.cfg.API, Gossip: l.cfg.Gossip, Peer: l.cfg.Peer, Zone: l.cfg.Zone,
+		Boot: l.boot, State: hashring.StoreUp, FeatureMax: l.cfg.Feature}
+}
+
+// registered is what the newest ring state known here says of this store.
+func (l *lifecycle) registered() (st hashring.Store) {
+	if r := l.ring.Load(); r != nil {
+		if s, ok := r.Store(l.self); ok {
+			st = *s
+		}
+	}
+	return st
+}
+
+// mine tells that a registration is that of this very process.
+func (l *lifecycle) mine(st *hashring.Store, reg *registration) bool {
+	me := l.me()
+	return reg.attempted && st.Boot == me.Boot && st.Node == me.Node && st.API == me.API && st.Gossip == me.Gossip && st.Peer == me.Peer
+}
+
+func (l *lifecycle) registerOnce(ctx context.Context, reg *registration) (bool, error) {
+	l.refresh(ctx)
+	old := l.registered()
+	if l.mine(&old, reg) {
+		return true, nil
+	}
+	if old.Boot >= l.boot {
+		return false, l.rolledBack(old.Boot)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*l.cfg.Times.RPC)
+	defer cancel()
+	_, err := l.propose(ctx, hashring.Command{Kind: hashring.KindRegister,
+		Register: &hashring.Register{Store: l.me(), Expects: old.Boot}})
+	return l.registerAnswer(err, reg)
+}
+
+func (l *lifecycle) rolledBack(newest uint64) error {
+	return fmt.Errorf("%w: its boot count is %d, and %d is registered; it may hold less than it has promised, so it must not serve",
+		errRolledBack, l.boot, newest)
+}
+
+// registerAnswer sorts what came of one try: done, to be tried again, or the end.
+func (l *lifecycle) registerAnswer(err error, reg *registration) (bool, error) {
+	var refusal *hashring.Refusal
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, ringraft.ErrUnknown):
+		reg.attempted = true
+		l.say(slog.LevelWarn, "registration is on its way, outcome unknown; trying again", "error", err)
+	case errors.Is(err, hashring.ErrBootNotNewer) && errors.As(err, &refusal) && refusal.Other != nil:
+		if l.mine(refusal.Other, reg) {
+			return true, nil
+		}
+		return false, l.rolledBack(refusal.Other.Boot)
+	case errors.Is(err, hashring.ErrNameTaken) && errors.As(err, &refusal) && refusal.Other != nil:
+		return false, l.nameTaken(*refusal.Other, reg)
+	case errors.Is(err, hashring.ErrNoCluster), errors.Is(err, hashring.ErrStaleEpoch):
+		// the cluster's first command, or a newer state, is about to arrive
+	case errors.As(err, &refusal):
+		return false, fmt.Errorf("the cluster does not take this node: %w", refusal)
+	case errors.Is(err, httpapi.ErrNotProposed):
+		l.say(slog.LevelInfo, "not registered yet: no Raft leader is reached", "error", err)
+	default:
+		l.say(slog.LevelWarn, "not registered yet", "error", err)
+	}
+	return false, nil
+}
+
+// nameTaken waits for the name to become free, for a while.
+func (l *lifecycle) nameTaken(other hashring.Store, reg *registration) error {
+	now := time.Now()
+	if reg.taken.IsZero() {
+		reg.taken = now
+	}
+	v := l.parts.Load().gossip.View()
+	e := &NameTakenError{Node: l.cfg.Name, Other: other, Alive: v.Alive(other.SID)}
+	if now.Sub(reg.taken) >= l.cfg.Times.Name {
+		return e
+	}
+	l.say(slog.LevelWarn, "the node name is taken; waiting for it to become free", "node", e.Node, "other_store", other.SID.Short(),
+		"other_peer", other.Peer, "other_alive", e.Alive, "at_most", l.cfg.Times.Name)
+	return nil
+}
+
+// confirm says once that this start is the store's newest.
+func (l *lifecycle) confirm(how string) {
+	if l.confirmed.CompareAndSwap(false, true) {
+		l.log.Info("boot confirmed", "boot", l.boot, "how", how)
+		if l.cfg.OnConfirmed != nil {
+			l.cfg.OnConfirmed()
+		}
+	}
+}
+
+// confirmLoop is D6 without Raft: a majority of the ring's other stores compares
+// this start with the newest they know and takes it.
+func (l *lifecycle) confirmLoop(ctx context.Context) {
+	for !l.confirmed.Load() && l.pause(ctx, loopConfirm, 2*l.cfg.Times.Poll) {
+		if l.askOthers(ctx) {
+			l.confirm("accepted by a majority of the ring's other stores")
+			return
+		}
+		if !l.rest(ctx, l.cfg.Times.Poll) {
+			return
+		}
+	}
+}
+
+// askOthers is true when a majority of the other stores took this start. A store
+// that the ring does not know, or that is alone, needs Raft.
+func (l *lifecycle) askOthers(ctx context.Context) bool {
+	r := l.ring.Load()
+	if r == nil || !r.HasRing() {
+		return false
+	}
+	if _, ok := r.Store(l.self); !ok {
+		return false
+	}
+	others := 0
+	for i := range r.Stores {
+		if st := &r.Stores[i]; st.SID != l.self && st.State != hashring.StoreRetired {
+			others++
+		}
+	}
+	if others == 0 {
+		return false
+	}
+	taken := make(chan bool, len(r.Stores))
+	l.everyLive(func(m gossip.Member) {
+		st, ok := r.Store(m.SID)
+		if !ok || st.State == hashring.StoreRetired {
+			return
+		}
+		var out clusterAnswer
+		if err := l.ask(ctx, m.Peer, methodCluster, l.introduction(), &out); err != nil {
+			return
+		}
+		if out.Refused != "" {
+			l.say(slog.LevelError, "a peer does not take this start of the store", "peer", m.Node, "reason", out.Refused)
+		}
+		taken <- out.Refused == "" && out.SID == m.SID && out.Cluster == r.Cluster
+	})
+	close(taken)
+	n := 0
+	for yes := range taken {
+		if yes {
+			n++
+		}
+	}
+	return n >= hashring.Majority(others)
+}

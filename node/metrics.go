@@ -1,0 +1,129 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+)
+
+// totals adds up the newest statistics of all shards.
+func (n *Node) totals() core.Stats {
+	t := core.Stats{HintsByTarget: map[hashring.SID]uint64{}}
+	for _, s := range n.router.shards {
+		if p := s.stats.Load(); p != nil {
+			addStats(&t, p)
+		}
+	}
+	return t
+}
+
+func addStats(t, s *core.Stats) {
+	t.Reads += s.Reads
+	t.Writes += s.Writes
+	t.Refused += s.Refused
+	t.Forwards += s.Forwards
+	t.Hedges += s.Hedges
+	t.Suspicions += s.Suspicions
+	t.ReadRepairs += s.ReadRepairs
+	t.LWWDropped += s.LWWDropped
+	t.HintsKept += s.HintsKept
+	t.HintsDelivered += s.HintsDelivered
+	t.HintsRefused += s.HintsRefused
+	t.ParkedDropped += s.ParkedDropped
+	t.Corrupt += s.Corrupt
+	t.Ops += s.Ops
+	t.OverlayBytes += s.OverlayBytes
+	t.Parked += s.Parked
+	t.Keys += s.Keys
+	t.Tombstones += s.Tombstones
+	t.Bytes += s.Bytes
+	t.Hints += s.Hints
+	t.HintBytes += s.HintBytes
+	for target, hints := range s.HintsByTarget {
+		t.HintsByTarget[target] += hints
+	}
+}
+
+// figure is one line of /metrics read from the node when it is scraped.
+type figure struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*snapshot) float64
+}
+
+// snapshot is what one scrape reads.
+type snapshot struct {
+	n     *Node
+	core  core.Stats
+	store storeStats
+	ring  *hashring.Ring
+}
+
+func counter(name, help string, read func(*snapshot) float64) figure {
+	return figure{prometheus.NewDesc("quorate_"+name, help, nil, nil), prometheus.CounterValue, read}
+}
+
+func gauge(name, help string, read func(*snapshot) float64) figure {
+	return figure{prometheus.NewDesc("quorate_"+name, help, nil, nil), prometheus.GaugeValue, read}
+}
+
+// figures of a node beyond what the HTTP API counts by itself.
+var figures = []figure{
+	counter("coordinator_reads_total", "Reads coordinated by this node.", func(s *snapshot) float64 { return float64(s.core.Reads) }),
+	counter("coordinator_writes_total", "Writes acknowledged by this node.", func(s *snapshot) float64 { return float64(s.core.Writes) }),
+	counter("coordinator_refused_total", "Requests refused before they changed anything.", func(s *snapshot) float64 { return float64(s.core.Refused) }),
+	counter("coordinator_forwards_total", "Writes forwarded to an owner.", func(s *snapshot) float64 { return float64(s.core.Forwards) }),
+	counter("coordinator_hedges_total", "Reads that asked a spare replica because one was late.", func(s *snapshot) float64 { return float64(s.core.Hedges) }),
+	counter("coordinator_suspicions_total", "Times a store was avoided because it did not answer.", func(s *snapshot) float64 { return float64(s.core.Suspicions) }),
+	counter("read_repairs_total", "Replicas sent a newer version by a read.", func(s *snapshot) float64 { return float64(s.core.ReadRepairs) }),
+	counter("lww_dropped_total", "Concurrent values dropped by last-write-wins buckets.", func(s *snapshot) float64 { return float64(s.core.LWWDropped) }),
+	counter("hints_kept_total", "Hints written for unreachable owners.", func(s *snapshot) float64 { return float64(s.core.HintsKept) }),
+	counter("hints_delivered_total", "Hints this store took from others.", func(s *snapshot) float64 { return float64(s.core.HintsDelivered) }),
+	counter("hints_refused_total", "Hints refused because their budget was used up.", func(s *snapshot) float64 { return float64(s.core.HintsRefused) }),
+	counter("corrupt_records_total", "Reads of records that failed their checksum.", func(s *snapshot) float64 { return float64(s.core.Corrupt) }),
+	gauge("hints", "Hints held for others.", func(s *snapshot) float64 { return float64(s.core.Hints) }),
+	gauge("hints_bytes", "Bytes of the hints held for others.", func(s *snapshot) float64 { return float64(s.core.HintBytes) }),
+	gauge("keys", "Live keys in this store.", func(s *snapshot) float64 { return float64(s.core.Keys) }),
+	gauge("tombstones", "Deleted keys whose tombstones are still kept.", func(s *snapshot) float64 { return float64(s.core.Tombstones) }),
+	gauge("record_bytes", "Bytes of the records in this store, before compression.", func(s *snapshot) float64 { return float64(s.core.Bytes) }),
+	gauge("requests_open", "Requests under way in the shards.", func(s *snapshot) float64 { return float64(s.core.Ops) }),
+	gauge("unsynced_bytes", "Bytes staged and not yet durable.", func(s *snapshot) float64 { return float64(s.core.OverlayBytes) }),
+	gauge("ring_version", "Version of the ring state this node knows.", func(s *snapshot) float64 {
+		if s.ring == nil {
+			return 0
+		}
+		return float64(s.ring.Version)
+	}),
+	gauge("peers_alive", "Members that gossip sees alive, this node included.", func(s *snapshot) float64 { return float64(s.n.aliveCount()) }),
+	counter("store_syncs_total", "File syncs of the store.", func(s *snapshot) float64 { return float64(s.store.Syncs) }),
+	counter("store_sync_seconds_total", "Time spent in them.", func(s *snapshot) float64 { return s.store.SyncTime.Seconds() }),
+	counter("store_written_bytes_total", "Bytes written by the store, compaction included.", func(s *snapshot) float64 { return float64(s.store.Written) }),
+	counter("store_stalls_total", "Writes slowed down by compaction.", func(s *snapshot) float64 { return float64(s.store.Delays) }),
+	gauge("store_table_bytes", "Bytes of the store's tables.", func(s *snapshot) float64 { return float64(s.store.TableBytes) }),
+	counter("peer_messages_sent_total", "Messages sent to peers.", func(s *snapshot) float64 { return float64(s.n.peers.Stats().Sent) }),
+	counter("peer_messages_dropped_total", "Messages to peers dropped for a full or missing connection.", func(s *snapshot) float64 { return float64(s.n.peers.Stats().Dropped) }),
+	counter("peer_writes_total", "Write system calls towards peers.", func(s *snapshot) float64 { return float64(s.n.peers.Stats().Writes) }),
+}
+
+// Describe and Collect make a node a prometheus.Collector.
+func (n *Node) Describe(ch chan<- *prometheus.Desc) {
+	for _, f := range figures {
+		ch <- f.desc
+	}
+}
+
+// Collect reads every figure once.
+func (n *Node) Collect(ch chan<- prometheus.Metric) {
+	s := &snapshot{n: n, core: n.totals(), store: n.store.Stats(), ring: n.ring.Load()}
+	for _, f := range figures {
+		ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(s))
+	}
+}
+
+func newRegistry(n *Node) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(n, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}

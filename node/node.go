@@ -1,0 +1,260 @@
+// Package node composes one node: the only place that knows every part, owns every
+// goroutine, and fixes the order in which they start and stop.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/quoratedb/quorate/gossip"
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/httpapi"
+	"github.com/quoratedb/quorate/node/peer"
+	"github.com/quoratedb/quorate/node/store"
+)
+
+type storeStats = store.Stats
+
+// Node is one running node.
+type Node struct {
+	cfg   Config
+	log   *slog.Logger
+	self  hashring.SID
+	began time.Time
+
+	store    *store.Store
+	peers    *peer.Transport
+	gossip   *gossip.Gossip
+	life     *lifecycle
+	router   *router
+	registry *prometheus.Registry
+	api      *http.Server
+	apiAddr  string
+
+	ring  atomic.Pointer[hashring.Ring]
+	view  atomic.Pointer[gossip.View]
+	ready readiness
+
+	cancel   context.CancelFunc
+	stopData chan struct{}  // stops shards and loaders
+	stopDisk chan struct{}  // then the committers
+	data     sync.WaitGroup // shards, loaders
+	disk     sync.WaitGroup // committers
+	rest     sync.WaitGroup // everything else
+	done     chan error
+	fatal    sync.Once
+	stopping atomic.Bool
+}
+
+// Start opens the data directory and starts a node; it returns once every port is
+// served. /readyz says when the node is of use. Errors name what to do about them.
+func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
+	n := &Node{cfg: cfg, log: log, began: time.Now(), stopData: make(chan struct{}), stopDisk: make(chan struct{}), done: make(chan error, 1)}
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := n.start(ctx); err != nil {
+		return nil, errors.Join(err, n.undo())
+	}
+	return n, nil
+}
+
+// start builds the parts in the order of their dependencies.
+func (n *Node) start(ctx context.Context) (err error) {
+	apiListener, err := listen("--api", n.cfg.API)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeUnused(apiListener))
+		}
+	}()
+	peerListener, err := listen("--peer", n.cfg.Peer)
+	if err != nil {
+		return err
+	}
+	if n.store, err = store.Open(n.cfg.Data, store.Options{}); err != nil {
+		return errors.Join(err, peerListener.Close())
+	}
+	n.self = n.store.Identity().SID
+	n.router = &router{self: n.self}
+	n.buildShards()
+	n.peers = peer.New(peerListener, n.peerConfig())
+	n.router.send = n.peers.Send
+	n.registry = newRegistry(n)
+	n.runShards()
+	if n.life, err = newLifecycle(n.lifecycleConfig(filepath.Join(n.cfg.Data, "raft"))); err != nil {
+		return err
+	}
+	n.peers.SetPeers(nil)
+	if n.gossip, err = gossip.Start(n.gossipConfig()); err != nil {
+		return fmt.Errorf("--gossip %s: %w", n.cfg.Gossip, err)
+	}
+	n.life.start(n.gossip)
+	n.rest.Go(func() { n.watch(ctx) })
+	n.serve(apiListener)
+	return nil
+}
+
+// listen names the flag when a port cannot be had.
+func listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
+	}
+	return l, nil
+}
+
+func closeUnused(l net.Listener) error {
+	if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (n *Node) shardCount() int {
+	if n.cfg.Shards > 0 {
+		return n.cfg.Shards
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+func (n *Node) buildShards() {
+	count := n.shardCount()
+	for i := range count {
+		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
+		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.wantRing, n.fail))
+	}
+}
+
+func (n *Node) runShards() {
+	for _, s := range n.router.shards {
+		n.data.Go(func() { s.run(n.stopData) })
+		n.data.Go(func() { s.load(n.store, n.stopData) })
+		n.disk.Go(func() { s.commit.run(n.stopDisk) })
+	}
+}
+
+// now is the time as the core takes it: monotonic since the start, and the wall's.
+func (n *Node) now() core.Now {
+	return core.Now{Mono: time.Since(n.began), WallMS: time.Now().UnixMilli()}
+}
+
+func (n *Node) serve(l net.Listener) {
+	n.apiAddr = l.Addr().String()
+	h := httpapi.New(backend{n}, httpapi.Options{MaxValue: n.cfg.MaxValueBytes, MaxInFlight: n.cfg.MaxInFlight, Log: n.log, Registerer: n.registry, Profile: n.cfg.Profile})
+	n.api = httpapi.NewServer(h)
+	n.rest.Go(func() {
+		if err := n.api.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("HTTP API: %w", err))
+		}
+	})
+}
+
+// APIAddr is where the HTTP API is served.
+func (n *Node) APIAddr() string { return n.apiAddr }
+
+// Done gives the error that ends the process, if one does: a failed write or sync
+// (D2), a store that is not what its cluster knows (D6), a name that is taken.
+func (n *Node) Done() <-chan error { return n.done }
+
+// fail reports the first fatal error. The process is expected to end.
+func (n *Node) fail(err error) {
+	n.fatal.Do(func() { n.done <- err })
+}
+
+// watch waits for what must end the process, and measures the disk's free space.
+func (n *Node) watch(ctx context.Context) {
+	tick := time.NewTicker(spaceEvery)
+	defer tick.Stop()
+	low := false
+	for {
+		select {
+		case err := <-n.store.Fatal():
+			n.fail(fmt.Errorf("the store cannot go on: %w", err))
+		case <-tick.C:
+			low = n.watchSpace(low)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const spaceEvery = time.Second
+
+// watchSpace tells the shards when free space crosses the reserve (D3).
+func (n *Node) watchSpace(low bool) bool {
+	free, err := n.store.FreeBytes()
+	if err != nil {
+		n.log.Warn("cannot measure free disk space", "err", err)
+		return low
+	}
+	now := free < uint64(n.cfg.DiskReserve)
+	if now == low {
+		return low
+	}
+	state := core.Yes
+	if now {
+		state = core.No
+	}
+	n.log.Warn("free disk space crossed the reserve", "free_bytes", free, "reserve_bytes", n.cfg.DiskReserve, "writes_refused", now)
+	n.router.tell(core.Event{Space: state})
+	return now
+}
+
+// Stop drains and stops the node in the reverse order of its start: no new
+// requests, the ones in flight end, everything staged is synced, then the others
+// are told and the ports close.
+func (n *Node) Stop(ctx context.Context) error {
+	if n.stopping.Swap(true) {
+		return nil
+	}
+	n.router.tell(core.Event{Drain: true})
+	var errs []error
+	if err := n.api.Shutdown(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("requests were still in flight: %w", err), n.api.Close())
+	}
+	return errors.Join(append(errs, n.undo())...)
+}
+
+// undo stops what has been started, in whatever state the start is.
+func (n *Node) undo() error {
+	var errs []error
+	n.cancel()
+	if n.gossip != nil {
+		if err := n.gossip.Leave(leaveTimeout); err != nil {
+			n.log.Info("leaving without telling the others", "err", err)
+		}
+	}
+	if n.life != nil {
+		errs = append(errs, n.life.stop())
+	}
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.Close())
+	}
+	if n.peers != nil {
+		errs = append(errs, n.peers.Close())
+	}
+	close(n.stopData)
+	n.data.Wait()
+	close(n.stopDisk)
+	n.disk.Wait()
+	n.rest.Wait()
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+const leaveTimeout = time.Second

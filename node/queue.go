@@ -1,0 +1,55 @@
+package node
+
+import "sync"
+
+// queue hands items from many goroutines to one, in order, many at a time. A slice
+// under a short mutex beats a channel here: the taker empties it in one step, and
+// that is what makes batches.
+type queue[T any] struct {
+	mu     sync.Mutex
+	items  []T
+	closed bool
+	signal chan struct{} // holds one token while there may be something
+}
+
+func newQueue[T any]() *queue[T] { return &queue[T]{signal: make(chan struct{}, 1)} }
+
+// put appends unless the queue holds bound items already (0: no bound) or is closed.
+func (q *queue[T]) put(item T, bound int) bool {
+	q.mu.Lock()
+	if q.closed || bound > 0 && len(q.items) >= bound {
+		q.mu.Unlock()
+		return false
+	}
+	q.items = append(q.items, item)
+	first := len(q.items) == 1
+	q.mu.Unlock()
+	if first {
+		q.wake()
+	}
+	return true
+}
+
+func (q *queue[T]) wake() {
+	select {
+	case q.signal <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the queue into the taker's hands; spare is an old slice to fill next.
+func (q *queue[T]) take(spare []T) []T {
+	q.mu.Lock()
+	items := q.items
+	q.items = spare[:0]
+	q.mu.Unlock()
+	return items
+}
+
+// close refuses everything from now on and wakes the taker.
+func (q *queue[T]) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.wake()
+}

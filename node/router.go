@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+)
+
+// router brings messages to the shard they belong to, replies to the client that
+// waits, and everything else to the peers.
+type router struct {
+	self   hashring.SID
+	shards []*shard
+	send   func(*core.Message) // to peers
+}
+
+// message sends m: shards of this node talk to each other through their mailboxes.
+func (r *router) message(m *core.Message) {
+	if m.To != r.self {
+		r.send(m)
+		return
+	}
+	m.From = r.self
+	r.deliver(m)
+}
+
+// deliver takes a message that has arrived. A shard that is too far behind drops
+// it: its sender's timer deals with that as with a lossy network.
+func (r *router) deliver(m *core.Message) {
+	i := int(m.Partition) % len(r.shards)
+	if m.Kind.IsReply() {
+		i = core.ShardOf(m.ID)
+	}
+	if i < len(r.shards) {
+		r.shards[i].offer(core.Event{Message: m})
+	}
+}
+
+// tell gives every shard the same event.
+func (r *router) tell(e core.Event) {
+	for _, s := range r.shards {
+		s.tell(e)
+	}
+}
+
+// reply hands a reply to the goroutine that waits for it.
+func (r *router) reply(waiter any, reply *core.Reply) {
+	if w, ok := waiter.(*waiting); ok {
+		w.ch <- reply // has room for the one reply it gets
+	}
+}
+
+// waiting is a front end's goroutine that waits for its reply.
+type waiting struct{ ch chan *core.Reply }
+
+var waitings = sync.Pool{New: func() any { return &waiting{make(chan *core.Reply, 1)} }}
+
+// do hands a request to its shard and waits. The core answers every request by its
+// deadline; ctx only ends the wait of a client that has gone.
+func (r *router) do(ctx context.Context, ring *hashring.Ring, req *core.Request) *core.Reply {
+	w := waitings.Get().(*waiting)
+	req.Waiter = w
+	s := r.shards[0]
+	if ring != nil && ring.HasRing() && len(r.shards) > 1 {
+		s = r.shards[int(ring.PartitionOf(hashring.Hash(req.Bucket, req.Key)))%len(r.shards)]
+	}
+	if !s.offer(core.Event{Request: req}) {
+		waitings.Put(w)
+		return busy(req)
+	}
+	select {
+	case reply := <-w.ch:
+		waitings.Put(w)
+		return reply
+	case <-ctx.Done(): // w is left to its late reply
+		return gone(req, ctx.Err())
+	}
+}
+
+func busy(req *core.Request) *core.Reply {
+	return &core.Reply{Code: core.Overloaded, Outcome: fate(req, core.NotApplied), Detail: "too many requests wait for this shard", RetryAfter: time.Second}
+}
+
+func gone(req *core.Request, why error) *core.Reply {
+	return &core.Reply{Code: core.Internal, Outcome: fate(req, core.Unknown), Detail: "the wait for the reply ended: " + why.Error()}
+}
+
+// fate is the outcome of a write, none of a read.
+func fate(req *core.Request, o core.Outcome) core.Outcome {
+	if req.Op == core.OpPut || req.Op == core.OpDelete {
+		return o
+	}
+	return core.OutcomeNone
+}

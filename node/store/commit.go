@@ -1,0 +1,114 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/wire"
+)
+
+const (
+	// writeBytes ends one synced write between two batches: far below the write
+	// buffer, and where goleveldb stops merging concurrent writes too.
+	writeBytes = 1 << 20
+	// keepBytes is the largest buffer kept for the next commit.
+	keepBytes = 4 << 20
+)
+
+// commit is the buffers of one Commit.
+type commit struct {
+	batch      leveldb.Batch
+	key, value []byte
+}
+
+// Commit makes the batches durable in their order, each of them whole or not at
+// all. What has gathered goes in one synced write as long as it stays small;
+// commits of several shards at once share a sync, because goleveldb merges writes
+// that wait for its lock. An error is fatal (D2): see Fatal.
+func (s *Store) Commit(shard int, batches []*core.Batch) error {
+	if !s.inUse.enter() {
+		return ErrClosed
+	}
+	defer s.inUse.leave()
+	c := s.writers.Get().(*commit)
+	defer s.release(c)
+	for _, b := range batches {
+		c.add(shard, b)
+		if len(c.batch.Dump()) >= writeBytes {
+			if err := s.write(c); err != nil {
+				return err
+			}
+		}
+	}
+	return s.write(c)
+}
+
+func (s *Store) write(c *commit) error {
+	if c.batch.Len() == 0 {
+		return nil
+	}
+	if err := s.db.Write(&c.batch, s.sync); err != nil {
+		err = fmt.Errorf("write %d rows: %w", c.batch.Len(), err)
+		s.fail(err)
+		return err
+	}
+	c.batch.Reset()
+	return nil
+}
+
+func (s *Store) release(c *commit) {
+	if cap(c.batch.Dump()) > keepBytes || cap(c.value) > keepBytes {
+		return
+	}
+	c.batch.Reset()
+	s.writers.Put(c)
+}
+
+func (c *commit) add(shard int, b *core.Batch) {
+	for i := range b.Records {
+		c.record(&b.Records[i])
+	}
+	for i := range b.Hints {
+		c.hint(&b.Hints[i])
+	}
+	for i := range b.Counters {
+		w := &b.Counters[i]
+		c.value = appendCounters(c.value[:0], &w.Counters)
+		c.key = appendCountersKey(c.key[:0], w.Partition)
+		c.batch.Put(c.key, c.value)
+	}
+	if b.HLCBound != 0 {
+		c.value = appendBound(c.value[:0], b.HLCBound)
+		c.key = appendHLCKey(c.key[:0], shard)
+		c.batch.Put(c.key, c.value)
+	}
+}
+
+// record puts the record and its leaf row side by side (D5).
+func (c *commit) record(w *core.RecordWrite) {
+	c.key = appendRecordKey(c.key[:0], w.Partition, w.Bucket, w.Key)
+	if w.Object == nil {
+		c.batch.Delete(c.key)
+		c.key = appendLeafKey(c.key[:0], w.Partition, w.Leaf, w.Bucket, w.Key)
+		c.batch.Delete(c.key)
+		return
+	}
+	c.value = wire.AppendRecord(c.value[:0], w.Object)
+	c.batch.Put(c.key, c.value)
+	c.key = appendLeafKey(c.key[:0], w.Partition, w.Leaf, w.Bucket, w.Key)
+	c.value = binary.BigEndian.AppendUint64(c.value[:0], w.Object.Hash())
+	c.batch.Put(c.key, c.value)
+}
+
+func (c *commit) hint(w *core.HintWrite) {
+	c.key = appendHintKey(c.key[:0], w.Partition, w.Target, w.Bucket, w.Key)
+	if w.Object == nil {
+		c.batch.Delete(c.key)
+		return
+	}
+	c.value = appendHint(c.value[:0], w.Gen, w.Object)
+	c.batch.Put(c.key, c.value)
+}

@@ -1,0 +1,28 @@
+//go:build linux || darwin
+
+package store
+
+import (
+	"syscall"
+
+	"github.com/google/renameio/v2"
+)
+
+func replaceFile(path string, b []byte) error {
+	return renameio.WriteFile(path, b, 0o640)
+}
+
+// fileLimit is the limit of open files; Go has raised it to the hard limit at start.
+func fileLimit() (uint64, error) {
+	var l syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)
+	return l.Cur, err
+}
+
+func freeBytes(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+
+	"github.com/quoratedb/quorate/hashring"
+)
+
+// Kind is what a row of a partition is. The numbers are on disk.
+type Kind byte
+
+const (
+	KindRecord   Kind = 1 // bucket, key -> object
+	KindLeaf     Kind = 2 // leaf, bucket, key -> version hash (D5)
+	KindHint     Kind = 3 // target, bucket, key -> generation, object (E3)
+	KindCounters Kind = 4 // -> counters
+	_            Kind = 5 // tombstone index (E5)
+	_            Kind = 6 // log entry of strong mode
+	_            Kind = 7 // promised epoch of strong mode
+	_            Kind = 8 // move checkpoint
+	_            Kind = 9 // purge clock and quarantine markers (E6)
+	KindMeta     Kind = 15
+)
+
+// NoPartition holds the rows of the store as a whole: KindMeta.
+const NoPartition = math.MaxUint32
+
+// Rows of KindMeta, by the byte after the kind.
+const (
+	metaOwner = 'o' // sid and boot count, to compare with the identity file
+	metaHLC   = 'h' // shard, two bytes -> durable bound of its clock (E9)
+	metaRing  = 'r' // the last known ring state
+)
+
+// All keys begin with partition (4 bytes) and kind (1); numbers are big-endian, so
+// that a partition is a range, a bucket in it is one, and a slice of either can be
+// walked in key order. Hints put the target first: the store that comes back pulls
+// its own hints and walks nobody else's.
+
+func appendHead(dst []byte, p uint32, k Kind) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, p), byte(k))
+}
+
+func appendBucketKey(dst []byte, b hashring.BucketID, key []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(dst, uint64(b)), key...)
+}
+
+func appendRecordKey(dst []byte, p uint32, b hashring.BucketID, key []byte) []byte {
+	return appendBucketKey(appendHead(dst, p, KindRecord), b, key)
+}
+
+func appendLeafKey(dst []byte, p uint32, leaf uint16, b hashring.BucketID, key []byte) []byte {
+	return appendBucketKey(binary.BigEndian.AppendUint16(appendHead(dst, p, KindLeaf), leaf), b, key)
+}
+
+func appendHintKey(dst []byte, p uint32, target hashring.SID, b hashring.BucketID, key []byte) []byte {
+	return appendBucketKey(append(appendHead(dst, p, KindHint), target[:]...), b, key)
+}
+
+func appendCountersKey(dst []byte, p uint32) []byte { return appendHead(dst, p, KindCounters) }
+
+func appendMetaKey(dst []byte, what byte, rest ...byte) []byte {
+	return append(append(appendHead(dst, NoPartition, KindMeta), what), rest...)
+}
+
+// Key is a decoded key; which fields are set depends on the kind.
+type Key struct {
+	Partition uint32
+	Kind      Kind
+	Leaf      uint16       // KindLeaf
+	Target    hashring.SID // KindHint
+	Bucket    hashring.BucketID
+	Key       []byte // shared with what was decoded
+	Meta      []byte // KindMeta
+}
+
+// ErrKey is a row that this program does not write.
+var ErrKey = errors.New("not a key of this store")
+
+const headSize = 4 + 1
+
+// DecodeKey reads what the append functions wrote.
+func DecodeKey(b []byte) (k Key, err error) {
+	if len(b) < headSize {
+		return k, ErrKey
+	}
+	k.Partition, k.Kind = binary.BigEndian.Uint32(b), Kind(b[4])
+	rest := b[headSize:]
+	if (k.Kind == KindMeta) != (k.Partition == NoPartition) {
+		return Key{}, ErrKey
+	}
+	switch k.Kind {
+	case KindMeta:
+		k.Meta = rest
+		return k, nil
+	case KindCounters:
+		if len(rest) != 0 {
+			return Key{}, ErrKey
+		}
+		return k, nil
+	case KindLeaf:
+		if len(rest) < 2 {
+			return Key{}, ErrKey
+		}
+		k.Leaf, rest = binary.BigEndian.Uint16(rest), rest[2:]
+	case KindHint:
+		rest = rest[copy(k.Target[:], rest):]
+	case KindRecord:
+	default:
+		return Key{}, ErrKey
+	}
+	if len(rest) < 8 {
+		return Key{}, ErrKey
+	}
+	k.Bucket, k.Key = hashring.BucketID(binary.BigEndian.Uint64(rest)), rest[8:]
+	return k, nil
+}
+
+// upper is the least key above everything that begins with prefix; nil: none.
+func upper(prefix []byte) []byte {
+	out := append([]byte(nil), prefix...)
+	for i := len(out) - 1; i >= 0; i-- {
+		if out[i]++; out[i] != 0 {
+			return out[:i+1]
+		}
+	}
+	return nil
+}
