@@ -56,6 +56,8 @@ func (n *Node) report() nodeReport {
 	return nodeReport{Version: buildinfo.Version, Keys: t.Keys, Bytes: t.Bytes, Hints: t.Hints, HintBytes: t.HintBytes}
 }
 
+func (n *Node) reportJSON() ([]byte, error) { return json.Marshal(n.report()) }
+
 // Cluster asks every live node for its figures, all at once.
 func (b backend) Cluster(ctx context.Context) httpapi.ClusterStatus {
 	n := b.n

@@ -18,7 +18,7 @@ const readyWait = 5 * time.Second
 // readiness remembers what /readyz needs.
 type readiness struct {
 	mu        sync.Mutex
-	known     time.Time // when the ring was first known
+	known     time.Time             // when the ring was first known
 	settled   map[hashring.SID]bool // reached, or found down
 	confirmed bool
 }
@@ -71,22 +71,14 @@ func (n *Node) onView(v *gossip.View) {
 	n.life.onView(v)
 }
 
-// onRing publishes a newer ring state; the lifecycle has saved it.
-func (n *Node) onRing(s *hashring.State) {
-	ring := hashring.NewRing(s)
+// onRing passes a newer ring on to the shards; the lifecycle has saved it.
+func (n *Node) onRing(ring *hashring.Ring) {
 	n.ring.Store(ring)
 	n.ready.mu.Lock()
 	if ring.HasRing() && n.ready.known.IsZero() {
 		n.ready.known = time.Now()
 	}
 	n.ready.mu.Unlock()
-	addrs := make(map[hashring.SID]string, len(ring.Stores))
-	for i := range ring.Stores {
-		if st := &ring.Stores[i]; st.SID != n.self && st.State != hashring.StoreRetired {
-			addrs[st.SID] = st.Peer
-		}
-	}
-	n.peers.SetPeers(addrs)
 	n.router.tell(core.Event{Ring: ring})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quoratedb/quorate/gossip"
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/hashring/ringraft"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/node/store"
 )
@@ -20,9 +21,11 @@ import (
 // data: it reads liveness from gossip, changes ring state through Raft alone, and
 // hands every new state out through OnRing once it is durable here.
 //
-// Its goroutines, all started by start and ended by its context: run (find or make
-// a cluster, register), confirm (D6 without Raft), follow (fetch newer ring
-// states), lead (what the Raft leader has to do).
+// It is built before the peer transport and gossip, whose callbacks it serves:
+// newLifecycle, then peer.New, then open, then gossip.Start, then start. Calls that
+// come before start are refused as "starting". Its goroutines, all started by start
+// and joined by stop: run (find or make a cluster, register), confirm (D6 without
+// Raft), follow (fetch newer ring states), lead (what the Raft leader has to do).
 type lifecycle struct {
 	cfg   lifeConfig
 	log   *slog.Logger
@@ -30,9 +33,11 @@ type lifecycle struct {
 	boot  uint64
 	runID hashring.SID // of this process: tells a restart from a reconnection
 
-	parts atomic.Pointer[lifeParts] // nil until attach
-	ring  atomic.Pointer[hashring.Ring]
-	adopt sync.Mutex // orders save, publish and OnRing; held over a disk write
+	transport lifePeer // set by open
+	raft      *ringraft.Raft
+	parts     atomic.Pointer[lifeParts] // nil until start
+	ring      atomic.Pointer[hashring.Ring]
+	adopt     sync.Mutex // orders save, publish and OnRing; held over a disk write
 
 	promise sync.Mutex // every change of promise or cluster id
 
@@ -45,8 +50,10 @@ type lifecycle struct {
 	confirmed atomic.Bool
 	pokes     [lifeLoops]chan struct{} // one for each loop
 	said      sayings
+	doing     atomic.Pointer[string] // for a person who waits
 
 	fatalOnce sync.Once
+	cancel    context.CancelFunc // set by start
 	wg        sync.WaitGroup
 }
 
@@ -127,6 +134,7 @@ type lifeConfig struct {
 	OnFatal func(error)
 	Log     *slog.Logger
 	Times   lifeTimes // zero: lifeDefaults
+	Fast    bool      // Raft's shorter timeouts, for tests
 }
 
 // lifeTimes is every wait in one place.
@@ -152,8 +160,7 @@ func lifeDefaults() lifeTimes {
 // errStarting: not everything runs yet; the caller tries again.
 var errStarting = errors.New("this node is starting")
 
-// newLifecycle recalls what the store knows: the last ring state is published by
-// start, not here.
+// newLifecycle builds the lifecycle of one start of a store; nothing runs yet.
 func newLifecycle(cfg lifeConfig) *lifecycle {
 	if cfg.Times == (lifeTimes{}) {
 		cfg.Times = lifeDefaults()
@@ -164,33 +171,70 @@ func newLifecycle(cfg lifeConfig) *lifecycle {
 	for i := range l.pokes {
 		l.pokes[i] = make(chan struct{}, 1)
 	}
+	l.now("starting")
 	return l
 }
 
-// attach hands over what was built with this lifecycle's callbacks.
-func (l *lifecycle) attach(g lifeGossip, p lifePeer, r lifeRaft) {
-	l.parts.Store(&lifeParts{gossip: g, peer: p, raft: r})
+// open starts this store's part in the Raft group, over the peer port.
+func (l *lifecycle) open(p lifePeer, layer ringraft.Layer, dir string) error {
+	r, err := ringraft.Open(ringraft.Config{
+		SID: l.self, PeerAddr: l.cfg.Peer, Dir: dir, MustExist: !l.cluster().IsZero(), Layer: layer, AddrOf: l.peerAddr,
+		OnState: l.learn, OnFatal: l.fatal, Log: l.log, Fast: l.cfg.Fast,
+	})
+	if err != nil {
+		return err
+	}
+	l.transport, l.raft = p, r
+	return nil
 }
 
 // start publishes the saved ring state, so that a restart serves without Raft, and
-// begins the loops, which end with ctx; wait joins them.
-func (l *lifecycle) start(ctx context.Context) error {
+// begins the loops.
+func (l *lifecycle) start(g lifeGossip) error {
 	st, err := l.cfg.Store.RingState()
 	if err != nil {
 		return fmt.Errorf("saved ring state: %w", err)
 	}
-	if st != nil && st.Version > 0 {
+	if st != nil {
 		l.adopt.Lock()
-		l.publish(st)
+		if st.Version > l.version() {
+			l.publish(st)
+		}
 		l.adopt.Unlock()
 	}
+	l.parts.Store(&lifeParts{gossip: g, peer: l.transport, raft: l.raft})
+	l.setPeers()
+	g.Refresh()
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
 	for _, loop := range []func(context.Context){l.run, l.confirmLoop, l.followLoop, l.leadLoop} {
 		l.wg.Go(func() { loop(ctx) })
 	}
 	return nil
 }
 
-func (l *lifecycle) wait() { l.wg.Wait() }
+// stop ends the loops, then Raft. It may follow any of the steps of a start.
+func (l *lifecycle) stop() error {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.wg.Wait()
+	if l.raft == nil {
+		return nil
+	}
+	return l.raft.Shutdown()
+}
+
+// now notes what this node is doing, for progress.
+func (l *lifecycle) now(doing string) { l.doing.Store(&doing) }
+
+// progress says in a few words what keeps the node from serving.
+func (l *lifecycle) progress() string {
+	if !l.cluster().IsZero() && l.confirmed.Load() {
+		return "registered; waiting for the first ring"
+	}
+	return *l.doing.Load()
+}
 
 func (l *lifecycle) fatal(err error) {
 	l.fatalOnce.Do(func() { l.cfg.OnFatal(err) })
@@ -298,6 +342,7 @@ func (l *lifecycle) say(level slog.Level, msg string, args ...any) {
 		l.said.last[msg] = now
 	}
 	l.said.mu.Unlock()
+	l.now(msg)
 	if !again {
 		l.log.Log(context.Background(), level, msg, args...)
 	}

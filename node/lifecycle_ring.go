@@ -51,9 +51,6 @@ func (l *lifecycle) publish(st *hashring.State) {
 	}
 }
 
-// onState is ringraft's OnState.
-func (l *lifecycle) onState(st *hashring.State) { l.learn(st) }
-
 // wantedMax bounds the table of who said what.
 const wantedMax = 1024
 

@@ -69,57 +69,35 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
 	return n, nil
 }
 
-// start builds the parts in the order of their dependencies.
+// start builds the parts in the order of their dependencies: what accepts from the
+// network is served last.
 func (n *Node) start(ctx context.Context) (err error) {
-	apiListener, err := listen("--api", n.cfg.API)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeUnused(apiListener))
-		}
-	}()
-	peerListener, err := listen("--peer", n.cfg.Peer)
-	if err != nil {
+	var ports ports
+	if ports, err = openPorts(n.cfg); err != nil {
 		return err
 	}
 	if n.store, err = store.Open(n.cfg.Data, store.Options{}); err != nil {
-		return errors.Join(err, peerListener.Close())
+		return errors.Join(err, ports.close())
 	}
 	n.self = n.store.Identity().SID
 	n.router = &router{self: n.self}
 	n.buildShards()
-	n.peers = peer.New(peerListener, n.peerConfig())
+	n.life = newLifecycle(n.lifeConfig(ports))
+	n.peers = peer.New(ports.peer, n.peerConfig())
 	n.router.send = n.peers.Send
 	n.registry = newRegistry(n)
 	n.runShards()
-	if n.life, err = newLifecycle(n.lifecycleConfig(filepath.Join(n.cfg.Data, "raft"))); err != nil {
-		return err
+	if err = n.life.open(n.peers, n.peers.Raft(), filepath.Join(n.cfg.Data, "raft")); err != nil {
+		return errors.Join(fmt.Errorf("raft: %w", err), ports.api.Close())
 	}
-	n.peers.SetPeers(nil)
 	if n.gossip, err = gossip.Start(n.gossipConfig()); err != nil {
-		return fmt.Errorf("--gossip %s: %w", n.cfg.Gossip, err)
+		return errors.Join(fmt.Errorf("--gossip %s: %w", n.cfg.Gossip, err), ports.api.Close())
 	}
-	n.life.start(n.gossip)
+	if err = n.life.start(n.gossip); err != nil {
+		return errors.Join(err, ports.api.Close())
+	}
 	n.rest.Go(func() { n.watch(ctx) })
-	n.serve(apiListener)
-	return nil
-}
-
-// listen names the flag when a port cannot be had.
-func listen(flag, addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
-	}
-	return l, nil
-}
-
-func closeUnused(l net.Listener) error {
-	if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
+	n.serve(ports.api)
 	return nil
 }
 
@@ -134,7 +112,7 @@ func (n *Node) buildShards() {
 	count := n.shardCount()
 	for i := range count {
 		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
-		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.wantRing, n.fail))
+		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.life.Want, n.fail))
 	}
 }
 
@@ -231,12 +209,12 @@ func (n *Node) Stop(ctx context.Context) error {
 // undo stops what has been started, in whatever state the start is.
 func (n *Node) undo() error {
 	var errs []error
-	n.cancel()
 	if n.gossip != nil {
 		if err := n.gossip.Leave(leaveTimeout); err != nil {
-			n.log.Info("leaving without telling the others", "err", err)
+			n.log.Info("stopped without telling the others", "err", err)
 		}
 	}
+	n.cancel()
 	if n.life != nil {
 		errs = append(errs, n.life.stop())
 	}

@@ -11,6 +11,3 @@ var (
 	stopSignals   = []os.Signal{os.Interrupt, syscall.SIGTERM}
 	reloadSignals []os.Signal
 )
-
-// filesLimit is not known here: the system has no such limit.
-func filesLimit() (n uint64, known bool) { return 0, false }

@@ -10,16 +10,9 @@ import (
 	"github.com/quoratedb/quorate/node"
 )
 
-// filesMin is what a node needs at least: some 500 tables, as many connections of
-// clients, and its peers.
-const filesMin = 1024
-
-// preflight finds what would fail later with a less helpful message: too few file
-// descriptors, and addresses that cannot be listened on.
+// preflight finds what would fail later with a less helpful message: addresses that
+// cannot be listened on.
 func preflight(ctx context.Context, cfg *node.Config) error {
-	if have, known := filesLimit(); known && have < filesMin {
-		return fmt.Errorf("too few file descriptors: the limit is %d, a node needs at least %d; raise it with `ulimit -n %d` or in the service's unit", have, filesMin, 4*filesMin)
-	}
 	for _, l := range listens(cfg) {
 		if err := tryListen(ctx, l); err != nil {
 			return err

@@ -44,7 +44,8 @@ type Options struct {
 }
 
 var (
-	// ErrMissing: there is no database and Format was not asked for.
+	// ErrMissing: there is no database, or one whose format was interrupted, and
+	// Format was not asked for.
 	ErrMissing = errors.New("there is no database")
 	// ErrExists: Format was asked for, but something has been written here before.
 	ErrExists = errors.New("there is a database already")
@@ -138,25 +139,14 @@ func (s *Storage) recover() error {
 	return s.removeTemps()
 }
 
-// clearFormat removes what an interrupted format left behind, and refuses anything
-// more: a journal with bytes in it or a table means that the store was in use.
+// clearFormat removes what an interrupted format left behind, and refuses more.
 func clearFormat(s *Storage) error {
 	fds, err := s.base.List(storage.TypeAll)
 	if err != nil {
 		return err
 	}
-	for _, fd := range fds {
-		if fd.Type != storage.TypeTable && fd.Type != storage.TypeJournal {
-			continue
-		}
-		if fd.Type == storage.TypeJournal {
-			if n, err := fileSize(s.base, fd); err != nil {
-				return err
-			} else if n == 0 {
-				continue
-			}
-		}
-		return fmt.Errorf("%w: it holds %v", ErrExists, fd)
+	if fd, used, err := everUsed(s.base, fds); err != nil || used {
+		return errors.Join(err, fmt.Errorf("%w: it holds %v", ErrExists, fd))
 	}
 	for _, fd := range fds {
 		if err := s.base.Remove(fd); err != nil {
@@ -164,6 +154,22 @@ func clearFormat(s *Storage) error {
 		}
 	}
 	return s.base.SyncDir()
+}
+
+// everUsed finds a sign that something was written since the format: a journal with
+// bytes in it, or a table.
+func everUsed(base Base, fds []storage.FileDesc) (storage.FileDesc, bool, error) {
+	for _, fd := range fds {
+		switch fd.Type {
+		case storage.TypeTable:
+			return fd, true, nil
+		case storage.TypeJournal:
+			if n, err := fileSize(base, fd); err != nil || n > 0 {
+				return fd, true, err
+			}
+		}
+	}
+	return storage.FileDesc{}, false, nil
 }
 
 // asDamaged translates goleveldb's own finding, for what the scan does not look at.

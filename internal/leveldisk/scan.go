@@ -92,7 +92,9 @@ func missingMeta(base Base, err error) error {
 	if lerr != nil {
 		return lerr
 	}
-	if len(fds) == 0 {
+	if _, used, err := everUsed(base, fds); err != nil {
+		return err
+	} else if !used {
 		return ErrMissing
 	}
 	return &ErrDamaged{"CURRENT", 0, fmt.Sprintf("it names no manifest that exists, among %d database files", len(fds))}

@@ -46,7 +46,11 @@ func (c *Core) reachable(s hashring.SID) bool {
 		}
 		delete(c.suspects, s)
 	}
-	return c.view == nil || c.view.Alive[s]
+	if c.view == nil {
+		return true
+	}
+	alive, known := c.view.Alive[s]
+	return alive || !known // a store that gossip has not met yet is worth a try
 }
 
 // suspect keeps requests away from a store for a moment (DESIGN: A GET). Any

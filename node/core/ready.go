@@ -31,7 +31,8 @@ type Event struct {
 	Drain bool
 }
 
-// View is gossip's opinion of who is alive. Immutable.
+// View is gossip's opinion: true for the alive, false for the dead; a store it has
+// not met is not in it. Immutable.
 type View struct {
 	Alive map[hashring.SID]bool
 }

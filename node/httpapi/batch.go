@@ -70,7 +70,6 @@ type batchReply struct {
 // batchRun carries out the operations of one request.
 type batchRun struct {
 	c       *call
-	p       parsed
 	base    core.Request // bucket, counts, timeout
 	bucket  *hashring.Bucket
 	ring    *hashring.Ring
@@ -92,11 +91,11 @@ func (c *call) newBatch(kind core.Op) (*batchRun, *fault) {
 	if len(h[hdrIfNoneMatch]) > 0 {
 		return nil, refuse(codeInvalidArgument, "If-None-Match belongs to one key, not to a batch")
 	}
-	if f = parseRequest(h, &c.q, &b.base, &b.p); f != nil {
+	if f = parseRequest(h, &c.q, &b.base, &c.p); f != nil {
 		return nil, f
 	}
 	b.base.OwnerOnly = false // the keys of a batch have many owners
-	c.catchUp(b.p.ring)
+	c.catchUp(c.p.ring)
 	b.bucket, b.ring, f = c.bucket(b.base.Bucket)
 	return b, f
 }
@@ -206,7 +205,7 @@ func (b *batchRun) request(key *string, key64 string) (*core.Request, *fault) {
 	if req.Key, f = jsonKey(key, key64); f != nil {
 		return nil, f
 	}
-	b.c.prepare(&req, &b.p, b.bucket, b.ring)
+	b.c.prepare(&req, &b.c.p, b.bucket, b.ring)
 	return &req, nil
 }
 
@@ -327,7 +326,7 @@ func (b *batchRun) show(res *batchResult, rep *core.Reply) {
 	}
 	if len(seen) > 1 {
 		res.Count = len(seen)
-		if !b.p.newest {
+		if !b.c.p.newest {
 			res.Status, res.Siblings = http.StatusMultipleChoices, siblingList(seen)
 			return
 		}

@@ -70,7 +70,7 @@ func TestHotPathAllocations(t *testing.T) {
 		method string
 		status int
 		most   float64
-	}{{"GET", 200, 13}, {"PUT", 204, 14}} {
+	}{{"GET", 200, 12}, {"PUT", 204, 10}} {
 		run, d := hotCall(t, c.method)
 		run()
 		if d.status != c.status {

@@ -239,9 +239,8 @@ func (c *call) deleteBucket() {
 		c.fail(proposeFault(err))
 		return
 	}
-	var h headerList
-	h.init()
-	c.localHeaders(&h)
+	h := c.headers()
+	c.localHeaders(h)
 	h.flush(c.w.Header())
 	c.w.WriteHeader(http.StatusNoContent)
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -18,13 +19,21 @@ type operation struct {
 	anyQuery bool
 }
 
-// call is one request on its way through the front end.
+// call is one request on its way through the front end. Calls are pooled: nothing
+// may keep one beyond finish.
 type call struct {
+	callState
+	hdr headerList
+}
+
+// callState is what starts anew with each request.
+type callState struct {
 	a     *api
 	w     http.ResponseWriter
 	r     *http.Request
 	op    *operation
 	q     query
+	p     parsed
 	id    version.RequestID
 	write bool // the method may change something
 	start time.Time
@@ -37,8 +46,12 @@ type call struct {
 	held int64 // of the budget of bodies
 }
 
+var calls = sync.Pool{New: func() any { return new(call) }}
+
 func (a *api) newCall(w http.ResponseWriter, r *http.Request, o *operation) *call {
-	return &call{a: a, w: w, r: r, op: o, start: a.Now(), write: isWrite(r.Method)}
+	c := calls.Get().(*call)
+	c.callState = callState{a: a, w: w, r: r, op: o, start: a.Now(), write: isWrite(r.Method)}
+	return c
 }
 
 func isWrite(method string) bool {
@@ -77,6 +90,8 @@ func (c *call) finish() {
 		c.a.bodyBytes.Add(-c.held)
 	}
 	c.a.metrics.observe(c, c.a.Now().Sub(c.start))
+	c.callState = callState{} // let go of the request and what it holds
+	calls.Put(c)
 }
 
 // hold takes n bytes from the budget of request bodies until the call ends.

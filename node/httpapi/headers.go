@@ -71,7 +71,11 @@ type headerList struct {
 	room [512]byte
 }
 
-func (h *headerList) init() { h.buf = h.room[:0] }
+// headers gives the call's list, empty.
+func (c *call) headers() *headerList {
+	c.hdr.n, c.hdr.buf = 0, c.hdr.room[:0]
+	return &c.hdr
+}
 
 // done ends the value that was appended to buf and names it.
 func (h *headerList) done(key string) {
@@ -97,6 +101,7 @@ func (h *headerList) flush(dst http.Header) {
 		dst[h.keys[i]] = values[i : i+1 : i+1]
 		start = h.ends[i]
 	}
+	h.buf = nil // a long token's room is not kept with the call
 }
 
 // one gives the single value of a header. Two lines of one header are refused:

@@ -32,12 +32,12 @@ type inspectReplica struct {
 
 // inspect shows what every owner and hint holder has of a key. It repairs nothing.
 func (c *call) inspect() {
-	req, p, f := c.data(core.OpInspect)
+	req, f := c.data(core.OpInspect)
 	if f != nil {
 		c.fail(f)
 		return
 	}
-	if p.noneMatch != "" || p.consistency != "" || req.HasAfter {
+	if c.p.noneMatch != "" || c.p.consistency != "" || req.HasAfter {
 		c.fail(refuse(codeInvalidArgument, "inspect asks every replica; it has no conditions and no consistency"))
 		return
 	}

@@ -12,44 +12,44 @@ import (
 
 // data parses a request for one key. The core request is allocated for each: the
 // core may keep it beyond the reply.
-func (c *call) data(kind core.Op) (*core.Request, *parsed, *fault) {
+func (c *call) data(kind core.Op) (*core.Request, *fault) {
 	vars := mux.Vars(c.r)
-	req, p := &core.Request{Op: kind, Bucket: hashring.DefaultBucket, ID: c.id}, &parsed{}
+	req := &core.Request{Op: kind, Bucket: hashring.DefaultBucket, ID: c.id}
 	if name, given := vars["bucket"]; given {
 		var f *fault
 		if req.Bucket, f = parseBucket(name); f != nil {
-			return nil, nil, f
+			return nil, f
 		}
 	}
 	var f *fault
 	if req.Key, f = parseKey(vars["key"], &c.q); f != nil {
-		return nil, nil, f
+		return nil, f
 	}
-	if f = parseRequest(c.r.Header, &c.q, req, p); f != nil {
-		return nil, nil, f
+	if f = parseRequest(c.r.Header, &c.q, req, &c.p); f != nil {
+		return nil, f
 	}
-	c.catchUp(p.ring)
+	c.catchUp(c.p.ring)
 	b, ring, f := c.bucket(req.Bucket)
 	if f != nil {
-		return nil, nil, f
+		return nil, f
 	}
-	c.prepare(req, p, b, ring)
-	return req, p, nil
+	c.prepare(req, &c.p, b, ring)
+	return req, nil
 }
 
 // get serves GET and HEAD; net/http leaves the body of a HEAD out.
 func (c *call) get() {
-	req, p, f := c.data(core.OpGet)
+	req, f := c.data(core.OpGet)
 	if f != nil {
 		c.fail(f)
 		return
 	}
 	rep := c.a.b.Do(c.r.Context(), req)
-	c.showRead(rep, p)
+	c.showRead(rep)
 }
 
 func (c *call) put() {
-	req, _, f := c.data(core.OpPut)
+	req, f := c.data(core.OpPut)
 	if f == nil {
 		f = checkRepresentation(c.r.Header)
 	}
@@ -73,7 +73,7 @@ func (c *call) put() {
 }
 
 func (c *call) del() {
-	req, _, f := c.data(core.OpDelete)
+	req, f := c.data(core.OpDelete)
 	if f == nil && c.r.ContentLength != 0 {
 		f = refuse(codeInvalidArgument, "a DELETE has no body")
 	}
@@ -116,11 +116,10 @@ func (c *call) showWrite(rep *core.Reply) {
 		c.fail(f)
 		return
 	}
-	var h headerList
-	h.init()
+	h := c.headers()
 	h.buf = appendETag(h.buf, rep.Object.Hash())
 	h.done(hdrETag)
-	c.replyHeaders(&h, rep)
+	c.replyHeaders(h, rep)
 	h.flush(c.w.Header())
 	c.w.WriteHeader(http.StatusNoContent)
 }

@@ -107,15 +107,14 @@ func (c *call) newLister() (l *lister, stream bool, f *fault) {
 	if l.req.Bucket, f = parseBucket(mux.Vars(c.r)["bucket"]); f != nil {
 		return nil, false, f
 	}
-	var p parsed
-	if f = parseCommon(c.r.Header, &l.req, &p); f != nil {
+	if f = parseCommon(c.r.Header, &l.req, &c.p); f != nil {
 		return nil, false, f
 	}
 	l.req.OwnerOnly = false // no node owns a bucket; every node asks the others
 	if f = oneReplicaOnly(c.r.Header); f != nil {
 		return nil, false, f
 	}
-	c.catchUp(p.ring)
+	c.catchUp(c.p.ring)
 	if l.bucket, _, f = c.bucket(l.req.Bucket); f != nil {
 		return nil, false, f
 	}
@@ -260,9 +259,8 @@ func (l *lister) stream() {
 	hdr := c.w.Header()
 	hdr[hdrContentType] = valNDJSON
 	hdr[hdrNosniff] = valNosniff
-	var h headerList
-	h.init()
-	c.localHeaders(&h)
+	h := c.headers()
+	c.localHeaders(h)
 	h.flush(hdr)
 	c.w.WriteHeader(http.StatusOK)
 	out := http.NewResponseController(c.w)

@@ -50,9 +50,8 @@ func (c *call) readyz() {
 func (a *api) metricsPage() func(*call) {
 	page := promhttp.HandlerFor(a.b.Gatherer(), promhttp.HandlerOpts{})
 	return func(c *call) {
-		var h headerList
-		h.init()
-		c.localHeaders(&h)
+		h := c.headers()
+		c.localHeaders(h)
 		h.flush(c.w.Header())
 		page.ServeHTTP(c.w, c.r)
 	}

@@ -124,8 +124,7 @@ func (c *call) fail(f *fault) {
 	hdr := c.w.Header()
 	hdr[hdrContentType] = valProblem
 	hdr[hdrNosniff] = valNosniff
-	var h headerList
-	h.init()
+	h := c.headers()
 	h.number(hdrContentLength, uint64(len(body)))
 	if p.RetryAfterMS != 0 {
 		h.number(hdrRetryAfter, uint64((p.RetryAfterMS+999)/1000))
@@ -137,9 +136,9 @@ func (c *call) fail(f *fault) {
 		h.text(hdrETag, f.etag)
 	}
 	if f.reply != nil {
-		c.replyHeaders(&h, f.reply)
+		c.replyHeaders(h, f.reply)
 	} else {
-		c.localHeaders(&h)
+		c.localHeaders(h)
 	}
 	h.flush(hdr)
 	c.w.WriteHeader(p.Status)
@@ -190,9 +189,8 @@ func (c *call) json(status int, v any) {
 	hdr[hdrContentType] = valJSON
 	hdr[hdrNosniff] = valNosniff
 	hdr[hdrContentLength] = []string{strconv.Itoa(len(body) + 1)}
-	var h headerList
-	h.init()
-	c.localHeaders(&h)
+	h := c.headers()
+	c.localHeaders(h)
 	h.flush(hdr)
 	c.out = len(body)
 	c.w.WriteHeader(status)

@@ -25,7 +25,7 @@ func live(o *version.Object, nowMS int64, room *[1]*version.Sibling) []*version.
 }
 
 // showRead answers a GET or HEAD from the joined object.
-func (c *call) showRead(rep *core.Reply, p *parsed) {
+func (c *call) showRead(rep *core.Reply) {
 	if rep.Code != core.OK && rep.Code != core.KeyNotFound {
 		c.fail(fromReply(rep))
 		return
@@ -45,12 +45,12 @@ func (c *call) showRead(rep *core.Reply, p *parsed) {
 		}
 	}
 	hash := rep.Object.Hash()
-	if p.noneMatch != "" && !expired(rep.Object, nowMS) && matches(p.noneMatch, hash) {
+	if c.p.noneMatch != "" && !expired(rep.Object, nowMS) && matches(c.p.noneMatch, hash) {
 		c.readHeaders(rep, hash, len(seen), nil, -1)
 		c.w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	if len(seen) > 1 && !p.newest {
+	if len(seen) > 1 && !c.p.newest {
 		c.showSiblings(rep, hash, seen)
 		return
 	}
@@ -64,8 +64,7 @@ func (c *call) showRead(rep *core.Reply, p *parsed) {
 // leaves it out; so does a length below zero with Content-Length.
 func (c *call) readHeaders(rep *core.Reply, hash uint64, siblings int, s *version.Sibling, length int) {
 	hdr := c.w.Header()
-	var h headerList
-	h.init()
+	h := c.headers()
 	h.buf = appendETag(h.buf, hash)
 	h.done(hdrETag)
 	if length >= 0 {
@@ -84,7 +83,7 @@ func (c *call) readHeaders(rep *core.Reply, hash uint64, siblings int, s *versio
 			hdr[hdrCSP] = valSandbox
 		}
 	}
-	c.replyHeaders(&h, rep)
+	c.replyHeaders(h, rep)
 	h.flush(hdr)
 	hdr[hdrNosniff] = valNosniff
 }

@@ -53,9 +53,8 @@ func (c *call) ring() {
 	c.w.Header()[hdrETag] = []string{tag}
 	for _, list := range c.r.Header[hdrIfNoneMatch] {
 		if matchesETag(list, tag) {
-			var h headerList
-			h.init()
-			c.localHeaders(&h)
+			h := c.headers()
+			c.localHeaders(h)
 			h.flush(c.w.Header())
 			c.w.WriteHeader(http.StatusNotModified)
 			return

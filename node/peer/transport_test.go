@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -94,50 +93,6 @@ func TestSendsCoalesce(t *testing.T) {
 	}
 }
 
-// A peer that takes nothing costs a bounded buffer; then messages are dropped and
-// counted, Send does not wait, and after a while the connection is given up.
-func TestOverflowIsBoundedAndEndsTheConnection(t *testing.T) {
-	var writes atomic.Int64
-	block := make(chan struct{})
-	b := start(t, 2)
-	a := start(t, 1, func(c *Config) {
-		c.Dial = func(_ context.Context, addr string) (net.Conn, error) {
-			nc, err := net.Dial("tcp", addr)
-			return &closingConn{countingConn{nc, &writes, block}}, err
-		}
-	})
-	a.SetPeers(map[hashring.SID]string{b.sid: b.Addr().String()})
-	a.waitUp(b.sid)
-	for i := range uint64(3 * outboxBytes >> 10) {
-		a.Send(write(b.sid, i, 1<<10))
-	}
-	s := a.Stats()
-	if s.Overflow == 0 || s.Peers[0].QueuedBytes > outboxBytes+maxPayload {
-		t.Errorf("%d messages dropped, %d bytes queued", s.Overflow, s.Peers[0].QueuedBytes)
-	}
-	a.waitDown(b.sid)
-	close(block)
-}
-
-// closingConn lets a blocked write end when the connection is closed, as a socket does.
-type closingConn struct{ countingConn }
-
-func (c *closingConn) Write(b []byte) (int, error) {
-	if c.writes.Add(1) == 1 {
-		return c.Conn.Write(b)
-	}
-	for {
-		select {
-		case <-c.block:
-			return c.Conn.Write(b)
-		case <-time.After(10 * time.Millisecond):
-			if _, err := c.Conn.Write(nil); errors.Is(err, net.ErrClosed) {
-				return 0, err
-			}
-		}
-	}
-}
-
 func TestKilledPeerIsDownAtOnceAndComesBack(t *testing.T) {
 	a, b := start(t, 1), start(t, 2)
 	a.know(b)
@@ -184,35 +139,6 @@ func TestAnAcceptedConnectionIsUsedForSending(t *testing.T) {
 	case <-a.downs:
 		t.Error("a store whose messages pass is called down")
 	default:
-	}
-}
-
-// Nothing is said and no reset comes: the frozen link is noticed by its silence.
-func TestSilentLinkIsDown(t *testing.T) {
-	t.Parallel()
-	frozen := make(chan struct{})
-	a, b := start(t, 1), start(t, 2)
-	a.SetPeers(map[hashring.SID]string{b.sid: hold(t, b.Addr().String(), frozen)})
-	a.waitUp(b.sid)
-	began := time.Now()
-	close(frozen)
-	a.waitDown(b.sid)
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("down after %s", d)
-	}
-}
-
-// An idle link stays up by its pings.
-func TestIdleLinkStaysUp(t *testing.T) {
-	t.Parallel()
-	a, b := start(t, 1), start(t, 2)
-	a.know(b)
-	select {
-	case <-a.downs:
-		t.Fatal("down")
-	case <-b.downs:
-		t.Fatal("down")
-	case <-time.After(tick * (silentTicks + 2)):
 	}
 }
 
@@ -297,24 +223,14 @@ func TestLaterBootReplacesConnections(t *testing.T) {
 	}
 }
 
-func TestForgottenPeers(t *testing.T) {
-	t.Parallel()
-	a := start(t, 1)
-	a.Send(ping(sid(3), 1))
-	a.waitDown(sid(3))
-	eventually(t, "the unknown store is forgotten", func() bool { return len(a.Stats().Peers) == 0 })
-	a.Send(ping(sid(3), 1))
-	a.waitDown(sid(3))
-	if s := a.Stats(); s.Sent != 2 || s.Dropped != 2 {
-		t.Errorf("%+v", s)
-	}
-}
-
-func TestRefusedErrorIsUnderstood(t *testing.T) {
+func TestCallOfNobody(t *testing.T) {
 	a := start(t, 1)
 	_ = a.Close()
-	_, err := start(t, 2).Call(t.Context(), a.Addr().String(), "x", nil)
-	if !errors.Is(err, syscall.ECONNREFUSED) && err == nil {
+	var op *net.OpError
+	if _, err := start(t, 2).Call(t.Context(), a.Addr().String(), "x", nil); !errors.As(err, &op) || op.Op != "dial" {
+		t.Error(err)
+	}
+	if _, err := start(t, 2).Raft().Dial(a.Addr().String(), time.Second); !errors.As(err, &op) {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/quoratedb/quorate/gossip"
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/buildinfo"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/peer"
+	"github.com/quoratedb/quorate/node/wire"
+)
+
+// ports are the TCP listeners of a node and how others reach them.
+type ports struct {
+	api, peer                   net.Listener
+	apiAddr, gossipAt, peerAddr string
+}
+
+// openPorts listens before anything else starts, so that a taken port changes nothing.
+func openPorts(cfg Config) (p ports, err error) {
+	if p.api, err = listen("--api", cfg.API); err != nil {
+		return p, err
+	}
+	if p.peer, err = listen("--peer", cfg.Peer); err != nil {
+		return p, errors.Join(err, p.api.Close())
+	}
+	for _, a := range []struct {
+		flag, bind string
+		to         *string
+	}{{"--api", p.api.Addr().String(), &p.apiAddr}, {"--peer", p.peer.Addr().String(), &p.peerAddr}, {"--gossip", cfg.Gossip, &p.gossipAt}} {
+		if *a.to, err = gossip.AdvertiseAddr(a.bind); err != nil {
+			return p, errors.Join(fmt.Errorf("%s %s: %w", a.flag, a.bind, err), p.close())
+		}
+	}
+	return p, nil
+}
+
+func (p *ports) close() error { return errors.Join(p.api.Close(), p.peer.Close()) }
+
+// listen names the flag when a port cannot be had.
+func listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
+	}
+	return l, nil
+}
+
+func (n *Node) lifeConfig(p ports) lifeConfig {
+	return lifeConfig{
+		Name: n.cfg.Name, Zone: n.cfg.Zone, Version: buildinfo.Version,
+		API: p.apiAddr, Gossip: p.gossipAt, Peer: p.peerAddr,
+		Join: len(n.cfg.Join) > 0, Expect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,
+		Feature: wire.ProtocolMax, Store: n.store, OnRing: n.onRing, OnConfirmed: n.onConfirmed, OnFatal: n.fail, Log: n.log,
+	}
+}
+
+func (n *Node) peerConfig() peer.Config {
+	return peer.Config{
+		Self:    func() peer.Hello { return n.life.hello(wire.ProtocolMin, wire.ProtocolMax) },
+		Check:   n.life.check,
+		Deliver: n.router.deliver,
+		Control: n.control,
+		Down: func(sid hashring.SID) {
+			n.ready.settle(sid)
+			n.router.tell(core.Event{Down: sid})
+		},
+		Up:  func(h peer.Hello) { n.ready.settle(h.SID) },
+		Log: n.log,
+	}
+}
+
+// control serves the calls of other nodes.
+func (n *Node) control(ctx context.Context, from peer.Hello, method string, payload []byte) ([]byte, error) {
+	if method == methodStatus {
+		return n.reportJSON()
+	}
+	return n.life.control(ctx, from, method, payload)
+}
+
+func (n *Node) gossipConfig() gossip.Config {
+	return gossip.Config{
+		Bind: n.cfg.Gossip, Join: n.cfg.Join, Meta: n.life.meta, OnChange: n.onView, Ring: n.life.ringGossip, Log: n.log,
+	}
+}
