@@ -93,7 +93,7 @@ func (t *table) view(now time.Time) *View {
 		}
 		members = append(members, e.Member)
 	}
-	return newView(t.self, members)
+	return NewView(t.self, members)
 }
 
 func foreign(own, other hashring.ClusterID) bool {

@@ -88,7 +88,8 @@ func (v *View) Others() int {
 	return n
 }
 
-func newView(self hashring.SID, members []Member) *View {
+// NewView builds a view of members, which it keeps and sorts.
+func NewView(self hashring.SID, members []Member) *View {
 	sort.Slice(members, func(i, j int) bool { return string(members[i].SID[:]) < string(members[j].SID[:]) })
 	v := &View{Self: self, Members: members, bySID: make(map[hashring.SID]int, len(members))}
 	for i := range members {

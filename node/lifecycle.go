@@ -171,7 +171,7 @@ func newLifecycle(cfg lifeConfig) *lifecycle {
 	for i := range l.pokes {
 		l.pokes[i] = make(chan struct{}, 1)
 	}
-	l.now("starting")
+	l.note("starting")
 	return l
 }
 
@@ -225,8 +225,8 @@ func (l *lifecycle) stop() error {
 	return l.raft.Shutdown()
 }
 
-// now notes what this node is doing, for progress.
-func (l *lifecycle) now(doing string) { l.doing.Store(&doing) }
+// note remembers what this node is doing, for progress.
+func (l *lifecycle) note(doing string) { l.doing.Store(&doing) }
 
 // progress says in a few words what keeps the node from serving.
 func (l *lifecycle) progress() string {
@@ -342,7 +342,7 @@ func (l *lifecycle) say(level slog.Level, msg string, args ...any) {
 		l.said.last[msg] = now
 	}
 	l.said.mu.Unlock()
-	l.now(msg)
+	l.note(msg)
 	if !again {
 		l.log.Log(context.Background(), level, msg, args...)
 	}

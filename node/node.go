@@ -112,7 +112,7 @@ func (n *Node) buildShards() {
 	count := n.shardCount()
 	for i := range count {
 		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
-		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.life.Want, n.fail))
+		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.wantRing, n.fail))
 	}
 }
 
@@ -123,6 +123,9 @@ func (n *Node) runShards() {
 		n.disk.Go(func() { s.commit.run(n.stopDisk) })
 	}
 }
+
+// wantRing hears from a shard that a peer knows a newer ring.
+func (n *Node) wantRing(version uint64, from hashring.SID) { n.life.Want(version, from) }
 
 // now is the time as the core takes it: monotonic since the start, and the wall's.
 func (n *Node) now() core.Now {

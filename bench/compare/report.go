@@ -147,6 +147,19 @@ func (r ratio) verdict() string {
 	return fmt.Sprintf("%.1f: missed", r.Floor)
 }
 
+// noisyCores is what anything else may use before a run's numbers are in doubt. A
+// peer that idles beside the measured system uses about a tenth of that.
+const noisyCores = 0.3
+
+func (rep *report) noisy() (n int) {
+	for _, r := range rep.Runs {
+		if r.Other > noisyCores {
+			n++
+		}
+	}
+	return n
+}
+
 // unsound is an error when a read gave a wrong value, or none for a loaded key.
 func (rep *report) unsound() error {
 	for _, r := range rep.Runs {
@@ -166,8 +179,12 @@ func (rep *report) markdown() string {
 	for _, name := range slices.Sorted(maps.Keys(rep.Receipts)) {
 		fmt.Fprintf(&b, "- receipt of a write, %s: `%s`\n", name, rep.Receipts[name])
 	}
-	fmt.Fprintf(&b, "- %s rounds of %s after %s of warm-up, %s keys; medians; servers, clients and all on this machine\n\n",
+	fmt.Fprintf(&b, "- rounds: %s, each run %s after %s of warm-up, %s keys; medians; servers, clients and all on this machine\n",
 		rep.Options["rounds"], rep.Options["dur"], rep.Options["warm"], rep.Options["keys"])
+	if n := rep.noisy(); n > 0 {
+		fmt.Fprintf(&b, "- NOISY: in %d of %d runs something else used more than %.1f cores; repeat on a quiet machine or with -quiet\n", n, len(rep.Runs), noisyCores)
+	}
+	b.WriteByte('\n')
 	rep.markdownMedians(&b)
 	rep.markdownRatios(&b)
 	return b.String()

@@ -51,6 +51,13 @@ func TestReport(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	if strings.Contains(text, "NOISY") {
+		t.Error("quiet runs are called noisy")
+	}
+	rep.Runs[0].Other = 1.2
+	if text := rep.markdown(); !strings.Contains(text, "NOISY: in 1 of 6 runs") {
+		t.Errorf("a noisy run passed in silence:\n%s", text)
+	}
 	if rep.unsound() != nil {
 		t.Error(rep.unsound())
 	}

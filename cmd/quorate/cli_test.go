@@ -105,7 +105,8 @@ var sample = canned{
 	"GET /v1/buckets": jsonReply(`{"buckets":[{"name":"default","mode":"eventual","conflict":"siblings","n":3,"r":0,"w":0,"sloppy":true,"ttl_ms":0},
 		{"name":"short","mode":"eventual","conflict":"lww","n":2,"r":1,"w":2,"sloppy":false,"ttl_ms":90000}]}`),
 	"GET /v1/cluster": jsonReply(`{"ring_version":17,"raft_leader":"n2","nodes":[
-		{"name":"n1","state":"up","zone":"a","version":"0.1.0","owns":26},{"name":"n2","state":"down","zone":"","version":"0.1.0","owns":0}],
+		{"name":"n1","state":"up","alive":true,"zone":"a","version":"0.1.0","voter":true,"partitions":26,"hints":12,"api":"10.0.0.1:7400","later":"kept"},
+		{"name":"n2","state":"up","alive":false,"zone":"","version":"","note":"owns no partitions yet: it coordinates and stands in for others"}],
 		"partitions":{"total":64,"ok":60,"degraded":4,"below_quorum":0,"lost":0},"hints":{"pending":12,"bytes":4096},"repair":{"debt_keys":3}}`),
 	"GET /v1/cluster/ring":   jsonReply(`{"ring_version":17,"partitions":[{"id":0,"epoch":1,"primary":"","replicas":["n1","n2","n3"]},{"id":10,"epoch":2,"primary":"n2","replicas":["n2"]}],"nodes":[]}`),
 	"GET /v1/cluster/locate": jsonReply(`{"partition":7,"epoch":1,"primary":"","replicas":["n3","n1"],"fallbacks":["n2"]}`),

@@ -68,62 +68,37 @@ func (d *clusterDoc) head() string {
 	return g.String()
 }
 
-// nodeGrid shows the members that the contract names, and those of newer servers that
-// some node has, so that nothing the cluster says about a node is hidden.
-func nodeGrid(nodes []json.RawMessage) (*grid, error) {
-	g := &grid{head: []string{"name", "state", "zone", "version"}}
-	rows := make([]map[string]any, 0, len(nodes))
-	extra := map[string]bool{}
-	for _, raw := range nodes {
-		row := map[string]any{}
-		if _, err := decode(raw, &row); err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
-		for k, v := range row {
-			if _, nested := v.(map[string]any); !nested {
-				extra[k] = true
-			}
-		}
-	}
-	for _, k := range g.head {
-		delete(extra, k)
-	}
-	g.head = append(g.head, sortedKeys(extra)...)
-	for _, row := range rows {
-		cells := make([]any, len(g.head))
-		for i, k := range g.head {
-			cells[i] = cellText(row[k])
-		}
-		g.add(cells...)
-	}
-	for i, k := range g.head {
-		g.head[i] = strings.ReplaceAll(k, "_", " ")
-	}
-	return g, nil
+type nodeRow struct {
+	Name       string `json:"name"`
+	State      string `json:"state"`
+	Alive      *bool  `json:"alive"`
+	Zone       string `json:"zone"`
+	Version    string `json:"version"`
+	API        string `json:"api"`
+	Voter      bool   `json:"voter"`
+	Partitions int    `json:"partitions"`
+	Hints      uint64 `json:"hints"`
+	Note       string `json:"note"`
 }
 
-func cellText(v any) string {
-	switch x := v.(type) {
-	case nil:
-		return "-"
-	case bool:
-		return yes(x)
-	case string:
-		if x == "" {
-			return "-"
-		}
-		return x
-	case float64:
-		return fmt.Sprintf("%.15g", x)
-	case []any:
-		parts := make([]string, len(x))
-		for i, e := range x {
-			parts[i] = cellText(e)
-		}
-		return strings.Join(parts, ",")
+// state is what Raft has, and gossip's opinion where it differs.
+func (n *nodeRow) state() string {
+	if n.Alive != nil && !*n.Alive {
+		return n.State + ", unreachable"
 	}
-	return fmt.Sprint(v)
+	return n.State
+}
+
+func nodeGrid(nodes []json.RawMessage) (*grid, error) {
+	g := &grid{head: []string{"name", "state", "zone", "version", "partitions", "hints", "raft vote", "api", "note"}, nums: []int{5, 6}}
+	for _, raw := range nodes {
+		var n nodeRow
+		if _, err := decode(raw, &n); err != nil {
+			return nil, err
+		}
+		g.add(n.Name, n.state(), dash(n.Zone), dash(n.Version), n.Partitions, n.Hints, yes(n.Voter), dash(n.API), n.Note)
+	}
+	return g, nil
 }
 
 type partitionRow struct {

@@ -145,8 +145,10 @@ func clearFormat(s *Storage) error {
 	if err != nil {
 		return err
 	}
-	if fd, used, err := everUsed(s.base, fds); err != nil || used {
-		return errors.Join(err, fmt.Errorf("%w: it holds %v", ErrExists, fd))
+	if fd, used, err := everUsed(s.base, fds); err != nil {
+		return err
+	} else if used {
+		return fmt.Errorf("%w: it holds %v", ErrExists, fd)
 	}
 	for _, fd := range fds {
 		if err := s.base.Remove(fd); err != nil {

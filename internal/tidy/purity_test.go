@@ -75,7 +75,9 @@ func (f *source) chances() (out []finding) {
 
 func (f *source) concurrency() (out []finding) {
 	const instead = "a pure package takes one step at a time: return the work in Ready, or as a value, and let the driver do it"
-	bad := func(pos token.Pos, what string) { out = append(out, f.at(pos, "%s in a pure package: %s", what, instead)) }
+	bad := func(pos token.Pos, what string) {
+		out = append(out, f.at(pos, "%s in a pure package: %s", what, instead))
+	}
 	ast.Inspect(f.ast, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GoStmt:

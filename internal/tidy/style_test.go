@@ -142,8 +142,8 @@ func undocumented(d *ast.GenDecl) (out []*ast.Ident) {
 			}
 		case *ast.ValueSpec:
 			if s.Type != nil || s.Values != nil {
-				_, named := s.Type.(*ast.Ident)
-				values = named && d.Tok == token.CONST && d.Lparen.IsValid()
+				of, named := s.Type.(*ast.Ident)
+				values = named && of.IsExported() && d.Tok == token.CONST && d.Lparen.IsValid()
 			}
 			for _, id := range s.Names {
 				if id.IsExported() && d.Doc == nil && s.Doc == nil && s.Comment == nil && !values {

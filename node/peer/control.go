@@ -18,7 +18,7 @@ const (
 	maxCall   = 16 << 20
 	maxMethod = 255
 	maxText   = 4096
-	// maxCalls served at once; one more is refused with CodeOverloaded.
+	// maxCalls served at once; one more is refused with RefusedBusy.
 	maxCalls = 64
 	// callTimeout is for callers whose context has no deadline; longer deadlines
 	// are cut to callMax.
@@ -31,8 +31,8 @@ const (
 // Codes of errors that the transport itself answers with.
 const (
 	CodeFailed     = "failed" // the handler's error had no code
-	CodeOverloaded = "overloaded"
 	CodeTooLarge   = "too_large"
+	CodeDeadline   = "deadline" // the handler ran into the caller's deadline
 )
 
 // RemoteError is the far side's answer to a call when it was not a success. A
@@ -40,6 +40,11 @@ const (
 type RemoteError struct{ Code, Text string }
 
 func (e *RemoteError) Error() string { return e.Code + ": " + e.Text }
+
+// Is makes both ends of a deadline look alike: which of them sees it first is chance.
+func (e *RemoteError) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.Code == CodeDeadline
+}
 
 var errCall = errors.New("broken control call")
 
@@ -207,7 +212,10 @@ func toBlock(id uint64, payload []byte, err error) block {
 		return block{id: id, payload: payload}
 	case err == nil:
 		remote = &RemoteError{CodeTooLarge, fmt.Sprintf("the answer has %d bytes, at most %d", len(payload), maxCall)}
-	case !errors.As(err, &remote):
+	case errors.As(err, &remote):
+	case errors.Is(err, context.DeadlineExceeded):
+		remote = &RemoteError{CodeDeadline, err.Error()}
+	default:
 		remote = &RemoteError{CodeFailed, err.Error()}
 	}
 	code := remote.Code[:min(len(remote.Code), maxMethod)]

@@ -29,6 +29,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// tokenText is strict: the unused bits of the last digit are part of the check.
+var tokenText = base64.RawURLEncoding.Strict()
+
 // AppendToken appends the token's text: base64url of version, fields and CRC-32C.
 func (c Context) AppendToken(dst []byte) []byte {
 	var arr [256]byte
@@ -42,7 +45,7 @@ func (c Context) AppendToken(dst []byte) []byte {
 		b = binary.AppendUvarint(b, d.Counter)
 	}
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	return base64.RawURLEncoding.AppendEncode(dst, b)
+	return tokenText.AppendEncode(dst, b)
 }
 
 // Token is AppendToken as a string.
@@ -50,8 +53,8 @@ func (c Context) Token() string { return string(c.AppendToken(nil)) }
 
 // ParseContext reads a token; every error is ErrContext.
 func ParseContext(token string) (c Context, err error) {
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) < 5 || b[0] != contextVersion {
+	b, err := tokenText.DecodeString(token)
+	if err != nil || tokenText.EncodedLen(len(b)) != len(token) || len(b) < 5 || b[0] != contextVersion { // line breaks are skipped silently
 		return c, ErrContext
 	}
 	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
