@@ -47,6 +47,7 @@ type Gossip struct {
 	advertised netip.AddrPort
 
 	view    atomic.Pointer[View]
+	viewMu  sync.Mutex    // builds are in order
 	changed chan struct{} // table changed
 	refresh chan struct{} // own metadata changed
 	tried   chan struct{} // closed after the first round over Join
@@ -131,7 +132,7 @@ func Start(cfg Config) (*Gossip, error) {
 		cancel()
 		return nil, err
 	}
-	g.view.Store(g.table.view(time.Now()))
+	g.rebuild()
 	for _, loop := range []func(){g.publish, g.update, g.join, g.rejoin} {
 		g.wg.Add(1)
 		go func() { defer g.wg.Done(); loop() }()
@@ -198,8 +199,8 @@ func (g *Gossip) View() *View { return g.view.Load() }
 // Addr is the address told to others.
 func (g *Gossip) Addr() string { return g.advertised.String() }
 
-// JoinTried is closed once every --join address has been tried: until then "no
-// cluster is seen" says nothing.
+// JoinTried is closed once every --join address has been tried, and View shows who
+// was found: until then "no cluster is seen" says nothing.
 func (g *Gossip) JoinTried() <-chan struct{} { return g.tried }
 
 // Port is the port of both sockets.
@@ -230,12 +231,19 @@ func (g *Gossip) publish() {
 			return
 		case <-g.changed:
 		}
-		v := g.table.view(time.Now())
-		g.view.Store(v)
+		v := g.rebuild()
 		if g.cfg.OnChange != nil {
 			g.cfg.OnChange(v)
 		}
 	}
+}
+
+func (g *Gossip) rebuild() *View {
+	g.viewMu.Lock()
+	defer g.viewMu.Unlock()
+	v := g.table.view(time.Now())
+	g.view.Store(v)
+	return v
 }
 
 // update sends own metadata, at most once per updateEvery.

@@ -1,9 +1,11 @@
 package gossip
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,7 @@ func (g *Gossip) join() {
 			}
 		}
 		if round == 0 {
+			g.rebuild()
 			close(g.tried)
 		}
 		if failed > 0 && g.View().Others() == 0 && wait == g.pace.joinMost {
@@ -68,8 +71,14 @@ func (g *Gossip) joinOne(addr string) (bool, error) {
 			return true, nil
 		}
 	}
-	return false, err
+	if err == nil {
+		err = errors.New("it has no address")
+	}
+	return false, oneLine(err)
 }
+
+// oneLine keeps memberlist's bulleted error lists out of the log's lines.
+func oneLine(err error) error { return errors.New(strings.Join(strings.Fields(err.Error()), " ")) }
 
 // rejoin heals long partitions: memberlist forgets the dead, so two halves that
 // parted for long never look for each other again. Now and then it joins one ring

@@ -1,5 +1,7 @@
 package hashring
 
+import "slices"
+
 // circle is the working form of Claim: virtual nodes in ring order, the replica
 // lists that follow from them, and a score of how evenly these spread.
 type circle struct {
@@ -17,6 +19,7 @@ type circle struct {
 
 	inList, inZone []int // per store and zone: mark of the walk that met it
 	mark           int
+	touched        []int // scratch of swap and give
 }
 
 // What a unit of unevenness weighs. Load over the whole list decides disk and
@@ -115,7 +118,7 @@ func (c *circle) add(counter *int, by int, weight int64) {
 const (
 	swapDistance = 96      // virtual nodes that change places are at most this far apart
 	swapPasses   = 24      // over all virtual nodes
-	swapWork     = 4 << 20 // lists recomputed in all
+	swapWork     = 2 << 20 // lists recomputed in all
 	tradeWork    = 1 << 12 // lists recomputed for one virtual node that may change its store
 )
 
@@ -126,7 +129,7 @@ func (c *circle) improve() {
 		before := c.score
 		for i := range c.head {
 			work += c.tryTrades(i)
-			for d := 1; d <= min(swapDistance, len(c.head)-1); d++ {
+			for d := 1; d <= min(swapDistance, len(c.head)/2); d++ {
 				if work > swapWork {
 					return
 				}
@@ -164,10 +167,11 @@ func (c *circle) tryTrades(i int) (work int) {
 }
 
 func (c *circle) give(i, to int) int {
-	touched := c.reaching(i, nil)
+	touched := c.reaching(i, c.touched[:0])
 	c.recount(touched, -1)
 	c.head[i] = to
 	c.recount(touched, 1)
+	c.touched = touched
 	return len(touched)
 }
 
@@ -193,30 +197,24 @@ func (c *circle) trySwap(i, j int) int {
 }
 
 func (c *circle) swap(i, j int) int {
-	touched := c.reaching(i, nil)
-	touched = c.reaching(j, touched)
+	touched := c.reaching(j, c.reaching(i, c.touched[:0]))
 	c.recount(touched, -1)
 	c.head[i], c.head[j] = c.head[j], c.head[i]
 	c.recount(touched, 1)
+	c.touched = touched
 	return len(touched)
 }
 
 // reaching adds the partitions whose lists looked at virtual node at.
 func (c *circle) reaching(at int, to []int) []int {
 	for back := 0; back < min(c.far, len(c.head)); back++ {
-		p := (at - back + len(c.head)) % len(c.head)
-		if c.reach[p] > back && !contains(to, p) {
+		p := at - back
+		if p < 0 {
+			p += len(c.head)
+		}
+		if c.reach[p] > back && !slices.Contains(to, p) {
 			to = append(to, p)
 		}
 	}
 	return to
-}
-
-func contains(list []int, want int) bool {
-	for _, have := range list {
-		if have == want {
-			return true
-		}
-	}
-	return false
 }

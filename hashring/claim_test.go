@@ -41,7 +41,7 @@ func heads(parts []Partition) (out []SID) {
 func TestClaimKeepsTheRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		stores := drawStores(t, 1, 12)
-		partitions := rapid.IntRange(1, 80).Draw(t, "partitions")
+		partitions := rapid.IntRange(1, 48).Draw(t, "partitions")
 		replicas := rapid.IntRange(1, 6).Draw(t, "replicas")
 		parts := Claim(partitions, stores, replicas)
 		if len(parts) != partitions {
@@ -68,8 +68,8 @@ func TestClaimKeepsTheRules(t *testing.T) {
 func TestClaimDependsOnlyOnTheSetOfStores(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		stores := drawStores(t, 1, 8)
-		parts := Claim(40, stores, 3)
-		again := Claim(40, rapid.Permutation(stores).Draw(t, "order"), 3)
+		parts := Claim(24, stores, 3)
+		again := Claim(24, rapid.Permutation(stores).Draw(t, "order"), 3)
 		if !slices.EqualFunc(parts, again, func(a, b Partition) bool { return slices.Equal(a.Replicas, b.Replicas) }) {
 			t.Fatal("another order of the stores gave another ring")
 		}
@@ -81,7 +81,7 @@ func TestClaimDependsOnlyOnTheSetOfStores(t *testing.T) {
 func TestClaimIsEven(t *testing.T) {
 	for _, c := range []struct{ partitions, stores, zones, replicas int }{
 		{20, 5, 1, 3}, {20, 5, 1, 2}, {20, 5, 1, 5}, {64, 3, 1, 3}, {64, 5, 1, 3}, {64, 5, 1, 5}, {64, 6, 3, 3},
-		{64, 7, 1, 3}, {64, 6, 2, 3}, {64, 4, 2, 2}, {256, 9, 3, 3}, {256, 12, 3, 3}, {1024, 40, 1, 3}, {4096, 12, 2, 3},
+		{64, 7, 1, 3}, {64, 6, 2, 3}, {64, 4, 2, 2}, {256, 9, 3, 3}, {256, 12, 3, 3}, {1024, 40, 1, 3},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			var stores []Store

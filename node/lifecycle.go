@@ -175,8 +175,17 @@ func newLifecycle(cfg lifeConfig) *lifecycle {
 	return l
 }
 
-// open starts this store's part in the Raft group, over the peer port.
+// open publishes the saved ring state, so that a restart serves without Raft, and
+// starts this store's part in the Raft group, over the peer port. In that order:
+// Raft begins with older states than the saved one, which must not replace it.
 func (l *lifecycle) open(p lifePeer, layer ringraft.Layer, dir string) error {
+	st, err := l.cfg.Store.RingState()
+	if err != nil {
+		return fmt.Errorf("saved ring state: %w", err)
+	}
+	if st != nil {
+		l.publish(st)
+	}
 	r, err := ringraft.Open(ringraft.Config{
 		SID: l.self, PeerAddr: l.cfg.Peer, Dir: dir, MustExist: !l.cluster().IsZero(), Layer: layer, AddrOf: l.peerAddr,
 		OnState: l.learn, OnFatal: l.fatal, Log: l.log, Fast: l.cfg.Fast,
@@ -188,20 +197,8 @@ func (l *lifecycle) open(p lifePeer, layer ringraft.Layer, dir string) error {
 	return nil
 }
 
-// start publishes the saved ring state, so that a restart serves without Raft, and
-// begins the loops.
+// start begins the loops.
 func (l *lifecycle) start(g lifeGossip) error {
-	st, err := l.cfg.Store.RingState()
-	if err != nil {
-		return fmt.Errorf("saved ring state: %w", err)
-	}
-	if st != nil {
-		l.adopt.Lock()
-		if st.Version > l.version() {
-			l.publish(st)
-		}
-		l.adopt.Unlock()
-	}
 	l.parts.Store(&lifeParts{gossip: g, peer: l.transport, raft: l.raft})
 	l.setPeers()
 	g.Refresh()

@@ -42,7 +42,8 @@ func (l *lifecycle) learn(st *hashring.State) {
 	}
 }
 
-// publish makes st, which is saved, this node's ring. adopt is held.
+// publish makes st, which is saved, this node's ring. adopt is held, or Raft is
+// not open yet.
 func (l *lifecycle) publish(st *hashring.State) {
 	r := hashring.NewRing(st)
 	l.ring.Store(r)

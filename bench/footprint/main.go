@@ -197,11 +197,16 @@ func worst(pids []int, peak bool) float64 {
 	return float64(most) / (1 << 20)
 }
 
-const fillWorkers = 64
+const (
+	fillWorkers = 64
+	fillMax     = 30 * time.Minute
+)
 
-// fill writes every record with w = n, so that each node holds all of them.
+// fill writes every record with w = n, so that each node holds all of them. On a busy
+// machine a node that is late now and then makes w = n impossible for a moment, which
+// is answered with 503, not applied: such a write is repeated.
 func fill(ctx context.Context, o options, q *servers.Quorate, ks *load.Keyspace) error {
-	d, err := load.Open("http", q.Addrs(), load.Opts{"put": fmt.Sprintf("/v1/kv/%s/%%s?w=%d", bucket, o.nodes)})
+	d, err := load.Open("http", q.Addrs(), load.Opts{"put": fmt.Sprintf("/v1/kv/%s/%%s?w=%d", bucket, o.nodes), "retry": "50"})
 	if err != nil {
 		return err
 	}
@@ -210,7 +215,7 @@ func fill(ctx context.Context, o options, q *servers.Quorate, ks *load.Keyspace)
 	if err != nil {
 		return err
 	}
-	r, err := load.Run(ctx, d, ks, p, load.Options{System: "quorate", Pids: q.Pids()})
+	r, err := load.Run(ctx, d, ks, p, load.Options{System: "quorate", Pids: q.Pids(), LoadMax: fillMax})
 	if err != nil {
 		return err
 	}

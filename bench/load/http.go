@@ -7,20 +7,29 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // httpDriver puts and gets raw bodies over HTTP/1.1; a worker keeps to one address.
 //
 // Options: put, get and sget are path templates with one %s for the key (default
-// /keys/%s); method is the writes' method (default PUT).
+// /keys/%s); method is the writes' method (default PUT); retry=N repeats a write that
+// was answered 503 up to N times, each after retryPause, within the one operation.
 type httpDriver struct {
 	addrs          []string
 	method         string
+	retry          int
 	put, get, sget template
 }
 
 func newHTTP(addrs []string, o Opts) (Driver, error) {
 	d := &httpDriver{addrs: addrs, method: o.or("method", "PUT")}
+	if s := o["retry"]; s != "" {
+		var err error
+		if d.retry, err = strconv.Atoi(s); err != nil || d.retry < 0 {
+			return nil, fmt.Errorf("option retry: %q is not a number from 0", s)
+		}
+	}
 	for name, t := range map[string]*template{"put": &d.put, "get": &d.get, "sget": &d.sget} {
 		s := o.or(name, "/keys/%s")
 		if !strings.HasPrefix(s, "/") || strings.Count(s, "%s") != 1 {
@@ -30,6 +39,8 @@ func newHTTP(addrs []string, o Opts) (Driver, error) {
 	}
 	return d, nil
 }
+
+const retryPause = 100 * time.Millisecond
 
 type template struct{ before, after string }
 
@@ -50,6 +61,12 @@ type httpWorker struct {
 
 func (w *httpWorker) Put(key, val []byte) error {
 	st, b, err := w.do(w.d.method, w.d.put, key, val)
+	for try := 0; err == nil && st == 503 && try < w.d.retry; try++ {
+		if err := sleep(w.ctx, retryPause); err != nil {
+			return err
+		}
+		st, b, err = w.do(w.d.method, w.d.put, key, val)
+	}
 	if err == nil && (st < 200 || st > 299) {
 		err = fmt.Errorf("status %d: %.200s", st, b)
 	}

@@ -38,7 +38,7 @@ type driver struct {
 }
 
 var drivers = map[string]driver{
-	"http":  {newHTTP, []string{"put", "get", "sget", "method"}},
+	"http":  {newHTTP, []string{"put", "get", "sget", "method", "retry"}},
 	"etcd":  {newEtcd, []string{"conns"}},
 	"redis": {newRedis, []string{"wait"}},
 }

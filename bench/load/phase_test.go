@@ -27,6 +27,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no port": func() (Driver, error) { return Open("http", []string{"127.0.0.1"}, nil) },
 		"none":    func() (Driver, error) { return Open("http", nil, nil) },
 		"path":    func() (Driver, error) { return Open("http", []string{"127.0.0.1:1"}, Opts{"put": "/none"}) },
+		"retry":   func() (Driver, error) { return Open("http", []string{"127.0.0.1:1"}, Opts{"retry": "-1"}) },
 		"conns":   func() (Driver, error) { return Open("etcd", []string{"127.0.0.1:1"}, Opts{"conns": "x"}) },
 		"wait":    func() (Driver, error) { return Open("redis", []string{"127.0.0.1:1"}, Opts{"wait": "0"}) },
 	} {

@@ -23,12 +23,21 @@ type mapServer struct {
 	mu   sync.Mutex
 	kv   map[string][]byte
 	lie  bool
+	busy int           // answer so many requests with 503 first
 	hang chan struct{} // when set, requests wait until it is closed
 }
 
 func (s *mapServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.hang != nil {
 		<-s.hang
+		return
+	}
+	s.mu.Lock()
+	s.busy--
+	busy := s.busy >= 0
+	s.mu.Unlock()
+	if busy {
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	key := strings.TrimPrefix(r.URL.Path, "/kv/")
@@ -59,11 +68,11 @@ func (s *mapServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func httpDriverFor(t *testing.T, h http.Handler) Driver {
+func httpDriverFor(t *testing.T, h http.Handler, retry string) Driver {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	d, err := Open("http", []string{srv.Listener.Addr().String()}, Opts{"put": "/kv/%s?w=2", "get": "/kv/%s", "sget": "/kv/%s?r=1"})
+	d, err := Open("http", []string{srv.Listener.Addr().String()}, Opts{"put": "/kv/%s?w=2", "get": "/kv/%s", "sget": "/kv/%s?r=1", "retry": retry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +94,7 @@ func runPhase(t *testing.T, d Driver, ks *Keyspace, phase string) Result {
 
 func TestRunOverHTTP(t *testing.T) {
 	s := &mapServer{kv: map[string][]byte{}}
-	d, ks := httpDriverFor(t, s), NewKeyspace(500)
+	d, ks := httpDriverFor(t, s, ""), NewKeyspace(500)
 	if r := runPhase(t, d, ks, "get:2:80:uniform"); r.Missing == 0 || r.Missing != r.Ops || r.Errs != 0 {
 		t.Errorf("reads of an empty store: %v", r)
 	}
@@ -104,10 +113,19 @@ func TestRunOverHTTP(t *testing.T) {
 	}
 }
 
+func TestRetry(t *testing.T) {
+	for retry, errs := range map[string]uint64{"": 2, "1": 1, "2": 0} {
+		d := httpDriverFor(t, &mapServer{kv: map[string][]byte{}, busy: 2}, retry)
+		if r := runPhase(t, d, NewKeyspace(3), "load:1:80:uniform"); r.Ops != 3 || r.Errs != errs {
+			t.Errorf("retry=%s: want %d errors: %v", retry, errs, r)
+		}
+	}
+}
+
 // An open loop must not count more than it was asked for, and its latency must
 // start when an operation was due.
 func TestOpenLoopRate(t *testing.T) {
-	d, ks := httpDriverFor(t, &mapServer{kv: map[string][]byte{}}), NewKeyspace(10)
+	d, ks := httpDriverFor(t, &mapServer{kv: map[string][]byte{}}, ""), NewKeyspace(10)
 	r := runPhase(t, d, ks, "put:4:80:uniform@200")
 	if r.Ops == 0 || r.Ops > 40 {
 		t.Errorf("0.1 s at 200 a second did %d operations", r.Ops)
@@ -122,7 +140,7 @@ func TestOpenLoopRate(t *testing.T) {
 
 func TestRunStops(t *testing.T) {
 	s := &mapServer{hang: make(chan struct{})}
-	d := httpDriverFor(t, s)
+	d := httpDriverFor(t, s, "")
 	t.Cleanup(func() { close(s.hang) }) // before the server's own, which waits for its requests
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)

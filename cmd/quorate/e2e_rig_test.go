@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +34,14 @@ func TestMain(m *testing.M) {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, out)
 		os.Exit(1)
+	}
+	// These tests mostly wait for processes: more of them at a time than there are
+	// processors shortens the whole, and only the default is overridden.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			panic(err)
+		}
 	}
 	code := m.Run()
 	if err := os.RemoveAll(dir); err != nil {
@@ -175,8 +185,9 @@ func (n *tnode) ready() {
 
 func waitFor(t *testing.T, what string, within time.Duration, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(within); ; <-tick.C {
 		err := ok()
 		if err == nil {
 			return
@@ -184,7 +195,6 @@ func waitFor(t *testing.T, what string, within time.Duration, ok func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %v: %s: %v", within, what, err)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -60,19 +60,26 @@ func TestE2EServeWithNoFlags(t *testing.T) {
 
 // Five nodes: one cluster for everything that leaves it healthy.
 func TestE2EFiveNodes(t *testing.T) {
+	t.Parallel()
 	nodes := startCluster(t, 5)
 	t.Run("every node serves", func(t *testing.T) { everyNodeServes(t, nodes) })
 	t.Run("command line", func(t *testing.T) { commandLine(t, nodes) })
 	t.Run("garbage on the ports", func(t *testing.T) { garbage(t, nodes) })
 	if long() {
 		t.Run("verify 60 s", func(t *testing.T) {
-			verifyUnderKills(t, nodes, 60*time.Second, 64, []kill{{10 * time.Second, 1}, {35 * time.Second, 3}}, 8*time.Second)
+			verifyUnderKills(t, nodes, 60*time.Second, 64, []kill{{10 * time.Second, 1}, {35 * time.Second, 1}}, 8*time.Second)
 		})
 	} else {
 		t.Run("verify 8 s", func(t *testing.T) {
 			verifyUnderKills(t, nodes, 8*time.Second, 32, []kill{{2 * time.Second, 1}}, 2*time.Second)
 		})
 	}
+	t.Run("verify strict", func(t *testing.T) {
+		r := verifyUnderKills(t, nodes, 5*time.Second, 32, []kill{{time.Second, 3}}, 2*time.Second, "--sloppy=false", "--r", "2", "--w", "2")
+		if !r.Verify.Strict {
+			t.Errorf("%+v", r.Verify)
+		}
+	})
 	cycles := 2
 	if long() {
 		cycles = 20
@@ -129,7 +136,8 @@ type kill struct {
 
 // verifyUnderKills runs the benchmark's check through all nodes while nodes are killed
 // and started again: no error after retries, nothing acknowledged lost.
-func verifyUnderKills(t *testing.T, nodes []*tnode, length time.Duration, concurrency int, kills []kill, away time.Duration) {
+func verifyUnderKills(t *testing.T, nodes []*tnode, length time.Duration, concurrency int, kills []kill, away time.Duration, extra ...string) *bench.Report {
+	t.Helper()
 	var wg sync.WaitGroup
 	began := time.Now()
 	for _, k := range kills {
@@ -140,8 +148,8 @@ func verifyUnderKills(t *testing.T, nodes []*tnode, length time.Duration, concur
 			nodes[k.node].start()
 		})
 	}
-	r := quorate(t, "bench", "--verify", "--addrs", apis(nodes), "--concurrency", strconv.Itoa(concurrency), "--mix", "50",
-		"--keys", "2000", "--duration", length.String(), "-o", "json")
+	r := quorate(t, append([]string{"bench", "--verify", "--addrs", apis(nodes), "--concurrency", strconv.Itoa(concurrency), "--mix", "50",
+		"--keys", "2000", "--duration", length.String(), "-o", "json"}, extra...)...)
 	wg.Wait()
 	var report bench.Report
 	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
@@ -154,6 +162,7 @@ func verifyUnderKills(t *testing.T, nodes []*tnode, length time.Duration, concur
 	for _, k := range kills {
 		nodes[k.node].ready()
 	}
+	return &report
 }
 
 // killAll kills all nodes with -9 at a random moment of a write load and starts them
@@ -165,12 +174,14 @@ func killAll(t *testing.T, nodes []*tnode, cycles int) {
 			o.Addrs = append(o.Addrs, "http://"+n.api)
 		}
 		o.Verify, o.ReadPercent, o.Concurrency, o.Keys = true, 0, 32, 2000
-		o.Duration, o.Warmup, o.OpTimeout = 1500*time.Millisecond, 0, readyWithin+15*time.Second
+		moment := 300*time.Millisecond + rand.N(900*time.Millisecond)
+		// The load ends with the kill, but for what is in flight, so that later writes
+		// do not hide what is lost.
+		o.Duration, o.Warmup, o.OpTimeout = moment+20*time.Millisecond, 0, readyWithin+15*time.Second
 		run, err := bench.New(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		moment := 300*time.Millisecond + rand.N(900*time.Millisecond)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			<-time.After(moment)

@@ -19,6 +19,7 @@ import (
 	lverrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/table"
 )
 
 // Base is the storage below the wrapper: files in a directory, or in tests a
@@ -107,8 +108,11 @@ func OpenOn(base Base, o Options) (*leveldb.DB, *Storage, error) {
 		return nil, nil, err
 	}
 	db, err := leveldb.Open(st, enforced(o))
+	if damaged, is := AsDamaged(err); is {
+		err = damaged
+	}
 	if err != nil {
-		return nil, nil, asDamaged(err)
+		return nil, nil, err
 	}
 	return db, st, nil
 }
@@ -174,17 +178,24 @@ func everUsed(base Base, fds []storage.FileDesc) (storage.FileDesc, bool, error)
 	return storage.FileDesc{}, false, nil
 }
 
-// asDamaged translates goleveldb's own finding, for what the scan does not look at.
-func asDamaged(err error) error {
-	if !lverrors.IsCorrupted(err) {
-		return err
+// AsDamaged translates goleveldb's own finding into the file and place it names.
+// ok is false when err is not about damage.
+func AsDamaged(err error) (d *ErrDamaged, ok bool) {
+	if errors.As(err, &d) {
+		return d, true
 	}
-	d := &ErrDamaged{File: "database", Reason: err.Error()}
+	if !lverrors.IsCorrupted(err) {
+		return nil, false
+	}
+	d = &ErrDamaged{File: "database", Reason: err.Error()}
 	var corrupted *lverrors.ErrCorrupted
 	if errors.As(err, &corrupted) && !corrupted.Fd.Zero() {
 		d.File = corrupted.Fd.String()
+		if in, is := corrupted.Err.(*table.ErrCorrupted); is {
+			d.Offset, d.Reason = in.Pos, in.Kind+": "+in.Reason
+		}
 	}
-	return d
+	return d, true
 }
 
 func fileSize(base Base, fd storage.FileDesc) (int64, error) {

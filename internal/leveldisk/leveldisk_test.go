@@ -153,6 +153,28 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
+// TestCutIsDone: before goleveldb sees a torn journal it is cut, durably, and a
+// second scan finds nothing.
+func TestCutIsDone(t *testing.T) {
+	fs := machine(t, 6, 40, 64<<10)
+	name := newest(t, fs.Dir("db"), storage.TypeJournal)
+	whole := fs.Dir("db").Size(name)
+	fs.Dir("db").Truncate(name, whole-3)
+	st := &Storage{base: fs.Dir("db")}
+	if err := st.recover(); err != nil {
+		t.Fatal(err)
+	}
+	cuts := st.Report().Cuts
+	fs = fs.Reboot()
+	if len(cuts) != 1 || cuts[0].File.String() != name || fs.Dir("db").Size(name) != int(cuts[0].To) || int(cuts[0].From) != whole-3 {
+		t.Fatalf("%+v, and the file has %d bytes", cuts, fs.Dir("db").Size(name))
+	}
+	again, err := Scan(fs.Dir("db"))
+	if err != nil || len(again.Cuts) != 0 || again.Records != 5 {
+		t.Fatalf("%+v, %v", again, err)
+	}
+}
+
 // TestTailOfZerosOrOldBytes is what file systems show when the length reached the
 // disk before the bytes.
 func TestTailOfZerosOrOldBytes(t *testing.T) {

@@ -110,6 +110,7 @@ func New(cfg Config, eng Engine) *Core {
 		clock:    version.NewClock(cfg.HLCBound),
 		suspects: map[hashring.SID]time.Duration{},
 		ops:      map[uint64]op{},
+		lastOp:   cfg.Rand.Uint64() >> 16, // a late reply to the process before this one must meet no op of this one
 		loads:    map[uint64]func(*Loaded){},
 	}
 }

@@ -76,7 +76,7 @@ func (o *forwardOp) exhausted(c *Core) {
 	delete(c.ops, o.id)
 	r := *o.req
 	r.Timeout = max(o.deadline-c.now.Mono, time.Millisecond)
-	o.to = hashring.SID{}
+	o.to, o.origin.maybe = hashring.SID{}, o.maybe
 	c.coordinateWrite(o.origin, &r, o.plan, false)
 }
 

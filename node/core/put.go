@@ -121,8 +121,12 @@ func (c *Core) localObject(pl *plan, key []byte, owner bool) (*version.Object, e
 // mintWrite is the object after the request, and the context its client gets.
 func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen version.Vector, hasContext bool) (*version.Object, version.Context, Code) {
 	if again := findRequest(local, r.ID); again != nil { // E16: a re-sent write that has been minted here
-		if !hasContext && len(local.Siblings) == 1 {
+		switch { // what a delete has read by now is not what it deleted when it was minted
+		case r.HasContext:
+		case len(local.Siblings) == 1:
 			seen = local.Context
+		default:
+			seen = nil
 		}
 		return local, contextOf(pl, again.HLC, seen.With(again.Dot)), OK
 	}

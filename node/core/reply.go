@@ -14,11 +14,20 @@ type origin struct {
 	from   hashring.SID // zero: a client here
 	id     uint64
 	waiter any
+	// maybe: an owner that the request was forwarded to before may have applied it,
+	// so nobody may say not_applied any more.
+	maybe bool
 }
 
 // answer sends a reply to where the request came from. Everything in it must be
 // durable by now.
 func (c *Core) answer(to origin, r *Reply) {
+	if to.maybe && r.Outcome == NotApplied {
+		r.Outcome = Unknown
+		if r.Code == QuorumUnavailable {
+			r.Code = ReplicaFailure
+		}
+	}
 	if c.ring != nil {
 		r.RingVersion = c.ring.Version
 		if int(r.Partition) < len(c.ring.Partitions) {

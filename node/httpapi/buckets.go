@@ -69,7 +69,7 @@ func (c *call) getBucket() {
 	name, f := c.bucketName()
 	var b *hashring.Bucket
 	if f == nil {
-		b, _, f = c.bucket(name)
+		b, _, f = c.find(name)
 	}
 	if f != nil {
 		c.fail(f)
@@ -181,7 +181,7 @@ func (c *call) patchBucket() {
 	}
 	var b *hashring.Bucket
 	if f == nil {
-		b, _, f = c.bucket(name)
+		b, _, f = c.find(name)
 	}
 	u := &hashring.UpdateBucket{Name: name, R: body.R, W: body.W, Sloppy: body.Sloppy}
 	if f == nil {
@@ -226,7 +226,7 @@ func onlyMutable(body *bucketBody) *fault {
 func (c *call) deleteBucket() {
 	name, f := c.bucketName()
 	if f == nil {
-		_, _, f = c.bucket(name)
+		_, _, f = c.find(name)
 	}
 	if f == nil && c.r.ContentLength != 0 {
 		f = refuse(codeInvalidArgument, "a DELETE has no body")

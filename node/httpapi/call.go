@@ -118,13 +118,14 @@ func (c *call) body(limit int) ([]byte, *fault) {
 	return readBody(c.r, limit)
 }
 
-// bucket finds a bucket. A name that is not known here may have been created a
+// find looks a bucket up. A name that is not known here may have been created a
 // moment ago through another node: then the ring is fetched once.
-func (c *call) bucket(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
+func (c *call) find(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
 	ring := c.a.b.Ring()
 	if ring != nil {
 		if b, ok := ring.Bucket(name); ok {
-			return c.usable(b, ring)
+			c.mode = b.Mode
+			return b, ring, nil
 		}
 	}
 	c.a.refresh.wait(c.r.Context())
@@ -135,15 +136,17 @@ func (c *call) bucket(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
 	if !ok {
 		return nil, nil, refuse(codeBucketNotFound, "there is no bucket "+name)
 	}
-	return c.usable(b, ring)
+	c.mode = b.Mode
+	return b, ring, nil
 }
 
-func (c *call) usable(b *hashring.Bucket, ring *hashring.Ring) (*hashring.Bucket, *hashring.Ring, *fault) {
-	c.mode = b.Mode
-	if b.Mode != hashring.Eventual {
-		return nil, nil, refuse(codeNotSupported, "buckets in "+string(b.Mode)+" mode are not served yet")
+// bucket is find for requests on keys: only modes that are served here.
+func (c *call) bucket(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
+	b, ring, f := c.find(name)
+	if f == nil && b.Mode != hashring.Eventual {
+		return nil, nil, refuse(codeNotSupported, "keys of buckets in "+string(b.Mode)+" mode are not served yet")
 	}
-	return b, ring, nil
+	return b, ring, f
 }
 
 // catchUp fetches the ring when the client has seen a newer one.

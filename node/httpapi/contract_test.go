@@ -100,6 +100,9 @@ func checkContract(req *http.Request, a *answer) error {
 	if p := req.URL.EscapedPath(); hasKey64(req.URL.RawQuery) && !strings.HasSuffix(p, "/") && !strings.HasPrefix(p, "/v1/cluster") {
 		req.URL.Path, req.URL.RawPath = req.URL.Path+"/", ""
 	}
+	if p := req.URL.EscapedPath(); strings.HasPrefix(p, "/v1/kv/") && !strings.Contains(p[len("/v1/kv/"):], "/") {
+		req.URL.RawPath = "" // an escaped colon is one too: default%3Aget
+	}
 	route, vars, err := c.router.FindRoute(req)
 	if err != nil {
 		return c.checkUnrouted(err, a)

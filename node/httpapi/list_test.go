@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -183,7 +185,7 @@ func TestListStreamThatFails(t *testing.T) {
 // A page with values is assembled from small ones and ends early at its budget.
 func TestListValuesAreBounded(t *testing.T) {
 	r := newRig(t)
-	big := strings.Repeat("x", 1<<20)
+	big := strings.Repeat("x", 300<<10)
 	n := 0
 	r.b.reply = func(req *core.Request) *core.Reply {
 		page := &core.ListPage{Complete: true}
@@ -196,7 +198,7 @@ func TestListValuesAreBounded(t *testing.T) {
 	}
 	page := decodeInto[listPage](t, r.raw("GET", "/v1/kv/default?values=true&limit=1000", ""))
 	if len(page.Keys) != valuesPage || page.Cursor == "" {
-		t.Errorf("%d keys with 1 MiB each", len(page.Keys))
+		t.Errorf("%d keys with 300 KiB each", len(page.Keys))
 	}
 }
 
@@ -363,5 +365,34 @@ func TestBatchBounds(t *testing.T) {
 		if x.Status != 200 || *x.Key != keys[i] {
 			t.Fatalf("result %d: %+v", i, x)
 		}
+	}
+}
+
+// What the batch's deadline leaves no time for is not begun, and says so.
+func TestBatchDeadline(t *testing.T) {
+	var now atomic.Int64
+	r := newRig(t, func(o *Options) { o.Now = func() time.Time { return time.UnixMilli(now.Load()) } })
+	r.b.reply = func(*core.Request) *core.Reply {
+		now.Add(100) // each operation takes its share of the clock
+		return okReply(object(sibling(1, 1, 1, "", "")))
+	}
+	var body batchBody
+	for range 200 {
+		key, value := "k", ""
+		body.Operations = append(body.Operations, batchOperation{Op: "put", Key: &key, Value: &value})
+	}
+	done, late := 0, 0
+	for _, x := range decodeInto[batchReply](t, r.raw("POST", "/v1/kv/default:batch", r.json(body), "Quorate-Timeout: 1s")).Results {
+		switch {
+		case x.Status == 204:
+			done++
+		case x.Status == 503 && x.Problem.Code == "overloaded" && x.Problem.Outcome == "not_applied":
+			late++
+		default:
+			t.Errorf("%+v", x)
+		}
+	}
+	if done != len(r.b.requests()) || done < 10 || done > 10+batchWidth || done+late != 200 {
+		t.Errorf("%d done, %d late", done, late)
 	}
 }

@@ -24,15 +24,16 @@ const (
 	// are cut to callMax.
 	callTimeout = 5 * time.Second
 	callMax     = time.Minute
-	// callRead bounds the arrival of a request after the hello.
-	callRead = 5 * time.Second
+	// callRead bounds the arrival of a request after the hello, and the answer's
+	// departure: maxCall at 13 Mbit/s.
+	callRead = 10 * time.Second
 )
 
 // Codes of errors that the transport itself answers with.
 const (
-	CodeFailed     = "failed" // the handler's error had no code
-	CodeTooLarge   = "too_large"
-	CodeDeadline   = "deadline" // the handler ran into the caller's deadline
+	CodeFailed   = "failed" // the handler's error had no code
+	CodeTooLarge = "too_large"
+	CodeDeadline = "deadline" // the handler ran into the caller's deadline
 )
 
 // RemoteError is the far side's answer to a call when it was not a success. A

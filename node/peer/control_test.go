@@ -63,15 +63,17 @@ func TestCallLimits(t *testing.T) {
 	}))
 	a := start(t, 1)
 	addr := b.Addr().String()
+	ctx, cancel := context.WithTimeout(t.Context(), callMax) // the race detector is slow
+	defer cancel()
 	big := bytes.Repeat([]byte("ring"), maxCall/4)
-	if got, err := a.Call(t.Context(), addr, "echo", big); err != nil || !bytes.Equal(got, big) {
+	if got, err := a.Call(ctx, addr, "echo", big); err != nil || !bytes.Equal(got, big) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	if _, err := a.Call(t.Context(), addr, "echo", append(big, 0)); err == nil {
 		t.Error("a payload above the bound was sent")
 	}
 	var remote *RemoteError
-	if _, err := a.Call(t.Context(), addr, "grow", nil); !errors.As(err, &remote) || remote.Code != CodeTooLarge {
+	if _, err := a.Call(ctx, addr, "grow", nil); !errors.As(err, &remote) || remote.Code != CodeTooLarge {
 		t.Errorf("%v", err)
 	}
 }

@@ -27,7 +27,8 @@ type commit struct {
 // Commit makes the batches durable in their order, each of them whole or not at
 // all. What has gathered goes in one synced write as long as it stays small;
 // commits of several shards at once share a sync, because goleveldb merges writes
-// that wait for its lock. An error is fatal (D2): see Fatal.
+// that wait for its lock. An error is fatal (D2): see Fatal; a *DamagedError when
+// compaction has met a damaged table, which ends all writes.
 func (s *Store) Commit(shard int, batches []*core.Batch) error {
 	if !s.inUse.enter() {
 		return ErrClosed
@@ -51,7 +52,7 @@ func (s *Store) write(c *commit) error {
 		return nil
 	}
 	if err := s.db.Write(&c.batch, s.sync); err != nil {
-		err = fmt.Errorf("write %d rows: %w", c.batch.Len(), err)
+		err = s.explain(fmt.Sprintf("write %d rows", c.batch.Len()), err)
 		s.fail(err)
 		return err
 	}

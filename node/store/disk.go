@@ -59,7 +59,7 @@ func openDir(dir string) (*dirDisk, error) {
 }
 
 func unwritable(dir string, err error) error {
-	return fmt.Errorf("%w: %s: %w; let the user that runs quorate write there, or choose another data directory", ErrUnwritable, dir, err)
+	return fmt.Errorf("%w: %s: %w; check its owner, mode and free space, or choose another data directory", ErrUnwritable, dir, err)
 }
 
 func (d *dirDisk) Path() string { return d.dir }

@@ -8,6 +8,8 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/leveldisk"
+	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -29,12 +31,26 @@ func (s *Store) readBounds() (bound version.HLC, err error) {
 		}
 		bound = max(bound, h)
 	}
-	return bound, readError(it.Error())
+	if err := it.Error(); err != nil {
+		return 0, s.damagedRow("the clock bounds", err)
+	}
+	return bound, nil
 }
 
 // damagedRow is damage in a row without which the store cannot start.
 func (s *Store) damagedRow(what string, err error) error {
-	return &DamagedError{Dir: s.disk.Path(), File: databaseName, Reason: what + ": " + err.Error()}
+	if errors.Is(err, core.ErrCorrupt) {
+		err = &leveldisk.ErrDamaged{File: "database", Reason: what + ": " + err.Error()}
+	}
+	return s.explain("read "+what, err)
+}
+
+// explain gives damage its place and the way out, and any other error what was tried.
+func (s *Store) explain(what string, err error) error {
+	if d, is := leveldisk.AsDamaged(err); is {
+		return &DamagedError{Dir: s.disk.Path(), File: databaseName + "/" + d.File, Offset: d.Offset, Reason: d.Reason}
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // checkOwner compares the database's owner row with the identity file.
@@ -90,7 +106,7 @@ func (s *Store) SaveRingState(st *hashring.State) error {
 	}
 	v := endSeal(append(beginSeal(make([]byte, 0, len(body)+sealOverhead)), body...), 0)
 	if err := s.db.Put(appendMetaKey(nil, metaRing), v, s.sync); err != nil {
-		err = fmt.Errorf("write the ring state: %w", err)
+		err = s.explain("write the ring state", err)
 		s.fail(err)
 		return err
 	}

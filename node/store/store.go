@@ -130,15 +130,11 @@ func (s *Store) openDatabase(id Identity, o Options) (err error) {
 	if err == nil {
 		return nil
 	}
-	var damaged *leveldisk.ErrDamaged
-	switch {
-	case errors.Is(err, leveldisk.ErrMissing):
+	if errors.Is(err, leveldisk.ErrMissing) {
 		return fmt.Errorf("%w: %s has the identity of store %v and no database; restore the directory from a backup, or move it away to start empty",
 			ErrNoDatabase, s.disk.Path(), id.SID)
-	case errors.As(err, &damaged):
-		return &DamagedError{Dir: s.disk.Path(), File: databaseName + "/" + damaged.File, Offset: damaged.Offset, Reason: damaged.Reason}
 	}
-	return fmt.Errorf("open the database in %s: %w", s.disk.Path(), err)
+	return s.explain("open the database in "+s.disk.Path(), err)
 }
 
 // boot counts this start, durably in the identity file first: a count that was used
@@ -168,7 +164,7 @@ func (s *Store) boot(id Identity) error {
 		err = s.putOwner(id)
 	}
 	if err != nil {
-		return fmt.Errorf("count this start: %w", err)
+		return s.explain("count this start", err)
 	}
 	s.identity.Store(&id)
 	return nil

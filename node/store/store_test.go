@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -164,12 +165,12 @@ func TestCorruptRow(t *testing.T) {
 	}
 }
 
-// TestCorruptTable: damage below goleveldb is never "absent" either.
-func TestCorruptTable(t *testing.T) {
+// damagedTables is a closed store of n records of a kilobyte with a flipped bit in
+// every table.
+func damagedTables(t *testing.T, n int, o Options) *crashfs.FS {
+	t.Helper()
 	fs := crashfs.New(1)
-	o := Options{WriteBuffer: 64 << 10, TableSize: 32 << 10}
 	s := openMem(t, fs, o)
-	const n = 300
 	for i := range n {
 		commitAll(t, s, 0, &core.Batch{Records: []core.RecordWrite{record(1, 2, fmt.Sprint("key-", i), object(uint64(i+1), string(bytes.Repeat([]byte{byte(i)}, 1000))))}})
 	}
@@ -183,7 +184,13 @@ func TestCorruptTable(t *testing.T) {
 	for _, fd := range tables {
 		fs.Dir(databaseName).Flip(fd.String(), 700, 3)
 	}
-	s = openMem(t, fs, Options{})
+	return fs
+}
+
+// TestCorruptTable: damage below goleveldb is never "absent" either.
+func TestCorruptTable(t *testing.T) {
+	const n = 150 // two tables: too few to be compacted
+	s := openMem(t, damagedTables(t, n, Options{WriteBuffer: 64 << 10}), Options{})
 	defer func() { _ = s.Close() }()
 	bad := 0
 	for i := range n {
@@ -197,6 +204,25 @@ func TestCorruptTable(t *testing.T) {
 	}
 	if bad == 0 {
 		t.Fatal("no damage was noticed")
+	}
+}
+
+// TestCompactionMeetsDamage: writing ends, with the file and the way out.
+func TestCompactionMeetsDamage(t *testing.T) {
+	o := Options{WriteBuffer: 64 << 10}
+	s, err := OpenOn(memDisk{damagedTables(t, 150, o)}, o)
+	for i := 0; err == nil && i < 10_000; i++ {
+		err = s.Commit(0, []*core.Batch{{Records: []core.RecordWrite{record(1, 2, fmt.Sprint("key-", i), object(1, string(make([]byte, 1000))))}}})
+	}
+	var damaged *DamagedError
+	if !errors.As(err, &damaged) || !strings.HasSuffix(damaged.File, ".ldb") || damaged.Offset == 0 || damaged.Dir != "mem" {
+		t.Fatalf("%v", err)
+	}
+	if s != nil {
+		if err := <-s.Fatal(); !errors.As(err, &damaged) {
+			t.Fatal(err)
+		}
+		_ = s.Close()
 	}
 }
 

@@ -37,13 +37,13 @@ func TestFaultsAreRetriedWithTheSameBytes(t *testing.T) {
 	f.plant = func(n int, r *http.Request) plant {
 		read := r.Method == http.MethodGet
 		switch {
-		case n%11 == 0:
+		case n%7 == 0:
 			return refuse503
-		case n%13 == 0 && !read:
+		case n%5 == 1 && !read:
 			return timeout504
-		case n%17 == 0:
+		case n%11 == 3:
 			return resetBefore
-		case n%19 == 0 && !read:
+		case n%6 == 4 && !read:
 			return resetAfter
 		}
 		return honest
@@ -77,7 +77,7 @@ func TestPlantedLossIsReported(t *testing.T) {
 	f.plant = func(n int, r *http.Request) plant {
 		// The last write of one key is forgotten; later ones of that key too, so
 		// that nothing hides the loss.
-		if r.Method == http.MethodPut && n > 40 && (lost.Load() == nil || *lost.Load() == r.URL.Path) {
+		if r.Method == http.MethodPut && n > 10 && (lost.Load() == nil || *lost.Load() == r.URL.Path) {
 			lost.Store(&r.URL.Path)
 			return forget
 		}
@@ -123,7 +123,7 @@ func TestStaleReadIsAFaultOnlyWhereReadsMustNotBeBehind(t *testing.T) {
 func TestDamagedValueIsAFault(t *testing.T) {
 	f, addrs := newFake(t, 1)
 	f.plant = func(n int, r *http.Request) plant {
-		if r.Method == http.MethodGet && n%20 == 0 {
+		if r.Method == http.MethodGet && n%4 == 0 {
 			return damage
 		}
 		return honest
@@ -155,7 +155,7 @@ func TestUnansweredFinalReadIsAFault(t *testing.T) {
 func TestDefiniteRefusalIsAnErrorAndNotRetried(t *testing.T) {
 	f, addrs := newFake(t, 2)
 	f.plant = func(n int, _ *http.Request) plant {
-		if n == 50 {
+		if n == 10 {
 			return refuse400
 		}
 		return honest
@@ -241,7 +241,7 @@ func TestOpenLoopReportsWhatItCouldNotSend(t *testing.T) {
 func TestInterruptedRunSaysSo(t *testing.T) {
 	_, addrs := newFake(t, 1)
 	o := quick(addrs)
-	o.Duration = time.Hour
+	o.Duration, o.Preload = time.Hour, false
 	b, err := New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

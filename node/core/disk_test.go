@@ -1,0 +1,153 @@
+package core
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/version"
+)
+
+// disk is an engine in memory that holds just what was synced.
+type disk struct {
+	records  map[rowKey]*version.Object
+	hints    map[rowKey]storedHint
+	counters map[uint32]Counters
+	bound    version.HLC
+	corrupt  map[rowKey]bool // rows that cannot be trusted
+	reads    int
+}
+
+type storedHint struct {
+	object *version.Object
+	gen    uint64
+}
+
+func newDisk() *disk {
+	return &disk{records: map[rowKey]*version.Object{}, hints: map[rowKey]storedHint{}, counters: map[uint32]Counters{}, corrupt: map[rowKey]bool{}}
+}
+
+func (d *disk) Record(p uint32, b hashring.BucketID, key []byte) (*version.Object, error) {
+	d.reads++
+	k := rowKey{partition: p, bucket: b, key: string(key)}
+	if d.corrupt[k] {
+		return nil, ErrCorrupt
+	}
+	return d.records[k], nil
+}
+
+func (d *disk) Hint(p uint32, b hashring.BucketID, key []byte, target hashring.SID) (*version.Object, uint64, error) {
+	k := rowKey{p, b, target, string(key)}
+	if d.corrupt[k] {
+		return nil, 0, ErrCorrupt
+	}
+	return d.hints[k].object, d.hints[k].gen, nil
+}
+
+func (d *disk) Counters(p uint32) (Counters, error) { return d.counters[p], nil }
+
+func (d *disk) apply(batches []*Batch) {
+	for _, b := range batches {
+		for _, r := range b.Records {
+			k := rowKey{partition: r.Partition, bucket: r.Bucket, key: string(r.Key)}
+			if d.records[k] = r.Object; r.Object == nil {
+				delete(d.records, k)
+			}
+		}
+		for _, h := range b.Hints {
+			k := rowKey{h.Partition, h.Bucket, h.Target, string(h.Key)}
+			if d.hints[k] = (storedHint{h.Object, h.Gen}); h.Object == nil {
+				delete(d.hints, k)
+			}
+		}
+		for _, c := range b.Counters {
+			d.counters[c.Partition] = c.Counters
+		}
+		d.bound = max(d.bound, b.HLCBound)
+	}
+}
+
+// load walks a slice. A hint's cursor is its bucket, then its key.
+func (d *disk) load(l Load) Loaded {
+	var rows []Row
+	if l.Kind == LoadRecords {
+		for k, o := range d.records {
+			in := k.partition == l.Partition && k.bucket == l.Bucket && strings.HasPrefix(k.key, string(l.Prefix)) &&
+				k.key >= string(l.Start) && (l.After == nil || k.key > string(l.After))
+			if !in {
+				continue
+			}
+			if d.corrupt[k] {
+				return Loaded{Token: l.Token, Err: ErrCorrupt}
+			}
+			rows = append(rows, Row{Bucket: k.bucket, Key: []byte(k.key), Object: o})
+		}
+	} else {
+		for k, h := range d.hints {
+			cursor := append(binary.BigEndian.AppendUint64(nil, uint64(k.bucket)), k.key...)
+			if k.partition == l.Partition && k.target == l.Target && bytes.Compare(cursor, l.After) > 0 {
+				rows = append(rows, Row{Bucket: k.bucket, Key: []byte(k.key), Object: h.object, Target: k.target, Gen: h.gen, Cursor: cursor})
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		if l.Kind == LoadHints {
+			return bytes.Compare(a.Cursor, b.Cursor)
+		}
+		return bytes.Compare(a.Key, b.Key)
+	})
+	n := 0
+	for size := 0; n < len(rows) && n < l.MaxRows && (n == 0 || size < l.MaxBytes); n++ {
+		size += rows[n].Object.Size()
+	}
+	return Loaded{Token: l.Token, Rows: rows[:n], More: n < len(rows)}
+}
+
+// count is what the counters must say.
+func (d *disk) count() map[uint32]Counters {
+	out := map[uint32]Counters{}
+	for k, o := range d.records {
+		c := out[k.partition]
+		c.Bytes += uint64(o.Size())
+		if onlyTombstones(o) {
+			c.Tombstones++
+		} else {
+			c.Keys++
+		}
+		out[k.partition] = c
+	}
+	for k, h := range d.hints {
+		c := out[k.partition]
+		i := slices.IndexFunc(c.Hints, func(h HintCount) bool { return h.Target == k.target })
+		if i < 0 {
+			c.Hints = append(c.Hints, HintCount{Target: k.target})
+			i = len(c.Hints) - 1
+		}
+		c.Hints[i].Hints++
+		c.Hints[i].Bytes += uint64(h.object.Size())
+		out[k.partition] = c
+	}
+	return out
+}
+
+// checkCounters holds the counters, written with every batch, against a recount.
+func (d *disk) checkCounters(t testing.TB, name string) {
+	t.Helper()
+	want := d.count()
+	for p, got := range d.counters {
+		w := want[p]
+		byTarget := func(a, b HintCount) int { return bytes.Compare(a.Target[:], b.Target[:]) }
+		gotHints := slices.SortedFunc(slices.Values(got.Hints), byTarget)
+		slices.SortFunc(w.Hints, byTarget)
+		if got.Keys != w.Keys || got.Tombstones != w.Tombstones || got.Bytes != w.Bytes || !slices.Equal(gotHints, w.Hints) {
+			t.Errorf("%s: partition %d counts %+v, there are %+v", name, p, got, w)
+		}
+		delete(want, p)
+	}
+	for p := range want {
+		t.Errorf("%s: partition %d has no counters", name, p)
+	}
+}
