@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,23 +20,9 @@ func (g *Gossip) join() {
 	led := make([]bool, len(g.cfg.Join))
 	wait := g.pace.joinFirst
 	for round := 0; ; round++ {
-		tried, failed := 0, 0
-		for i, addr := range g.cfg.Join {
-			if g.ctx.Err() != nil {
-				return
-			}
-			if led[i] && g.View().Others() > 0 {
-				continue
-			}
-			done, err := g.joinOne(addr)
-			led[i] = done
-			if !done {
-				tried++
-			}
-			if err != nil {
-				failed++
-				g.log.Debug("gossip: join address not reached, will be tried again", "address", addr, "error", err)
-			}
+		tried, failed := g.joinRound(led)
+		if g.ctx.Err() != nil {
+			return
 		}
 		if round == 0 {
 			g.rebuild()
@@ -51,6 +38,32 @@ func (g *Gossip) join() {
 			wait = g.pace.joinMost
 		}
 	}
+}
+
+// joinRound tries all addresses at once, so that one black hole delays no other.
+func (g *Gossip) joinRound(led []bool) (tried, failed int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	others := g.View().Others() > 0
+	for i, addr := range g.cfg.Join {
+		if led[i] && others {
+			continue
+		}
+		wg.Go(func() {
+			done, err := g.joinOne(addr)
+			mu.Lock()
+			defer mu.Unlock()
+			if led[i] = done; !done {
+				tried++
+			}
+			if err != nil {
+				failed++
+				g.log.Debug("gossip: join address not reached, will be tried again", "address", addr, "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	return tried, failed
 }
 
 // joinOne is true when the address needs no more trying: it is this node's own, a

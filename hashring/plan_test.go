@@ -16,6 +16,16 @@ func drawRing(t *rapid.T, leastIdle int) *State {
 	return ringOf(t, rapid.IntRange(1, 40).Draw(t, "partitions"), rapid.IntRange(1, 5).Draw(t, "replicas"), idle, stores)
 }
 
+// drawLists gives s any lists, as a long life with many plans may leave them.
+func drawLists(t *rapid.T, s *State) *State {
+	next := *s
+	next.Partitions = slices.Clone(s.Partitions)
+	for p := range next.Partitions {
+		next.Partitions[p].Replicas = rapid.Permutation(sids(s.Stores)).Draw(t, "list")[:min(s.Replicas, len(s.Stores))]
+	}
+	return &next
+}
+
 // carriedOut checks a plan's form and gives the lists after it.
 func carriedOut(t rapid.TB, s *State, p Plan) [][]SID {
 	t.Helper()
@@ -111,6 +121,9 @@ func unevenness(s *State) int {
 func TestPlanLeave(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawRing(t, 0)
+		if rapid.Bool().Draw(t, "any lists") {
+			s = drawLists(t, s)
+		}
 		places := owners(s)
 		x := s.Stores[rapid.IntRange(0, len(s.Stores)-1).Draw(t, "leaves")]
 		if rapid.Bool().Draw(t, "draining") {
@@ -287,5 +300,22 @@ func TestPlanRefusals(t *testing.T) {
 		if _, err := c.plan(c.s, c.sid); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
+	}
+}
+
+// Giving each place to the store that has least at the moment ends with three places
+// at one store here; passing one on makes it two.
+func TestPlanLeaveLooksFurtherThanTheNextPlace(t *testing.T) {
+	a, b, c, d := sidOf("a"), sidOf("b"), sidOf("c"), sidOf("d")
+	s := ringOf(t, 3, 2, 0, []Store{storeOf("a", ""), storeOf("b", ""), storeOf("c", ""), storeOf("d", "")})
+	for p, list := range [][]SID{{b, c}, {b, a}, {a, d}} {
+		s.Partitions[p].Replicas = list
+	}
+	p, err := PlanLeave(s, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := heaviest(carriedOut(t, s, p)); most != 2 || len(p.Moves) != 2 {
+		t.Errorf("%d places at one store:\n%s", most, s.PlanPicture(p))
 	}
 }

@@ -199,6 +199,9 @@ func (l *lifecycle) open(p lifePeer, layer ringraft.Layer, dir string) error {
 
 // start begins the loops.
 func (l *lifecycle) start(g lifeGossip) error {
+	if l.raft == nil {
+		return errors.New("lifecycle: start comes after open")
+	}
 	l.parts.Store(&lifeParts{gossip: g, peer: l.transport, raft: l.raft})
 	l.setPeers()
 	g.Refresh()

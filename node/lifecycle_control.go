@@ -104,9 +104,7 @@ func (l *lifecycle) onCluster(_ context.Context, parts *lifeParts, from peer.Hel
 		out.Set, out.Initiator = id.Promise.Set, id.Promise.Initiator
 	}
 	out.Leader, out.LeaderAt = l.leader()
-	if v := parts.raft.Voters(); contains(v, l.self) {
-		out.Voters = v
-	}
+	out.Voters = l.votes(parts.raft)
 	if from.Boot != in.Boot {
 		return nil, fmt.Errorf("%w: two boot counts", errPayload)
 	}

@@ -35,6 +35,10 @@ func (l *lifecycle) leadLoop(ctx context.Context) {
 	}
 }
 
+// firstFeature is the feature level of a new cluster; it rises as soon as every
+// store speaks more.
+const firstFeature = 1
+
 // term is what one leadership remembers.
 type term struct {
 	began   time.Time
@@ -88,7 +92,7 @@ func (l *lifecycle) duty(ctx context.Context, t *term, st *hashring.State) error
 	switch {
 	case st.Version == 0:
 		return l.decree(ctx, hashring.Command{Kind: hashring.KindInit,
-			Init: &hashring.Init{Cluster: l.cluster(), Replicas: l.cfg.Replicas, Feature: 1}})
+			Init: &hashring.Init{Cluster: l.cluster(), Replicas: l.cfg.Replicas, Feature: firstFeature}})
 	case len(st.Partitions) == 0:
 		return l.firstRing(ctx, t, st)
 	}

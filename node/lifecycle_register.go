@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/quoratedb/quorate/gossip"
@@ -155,13 +156,15 @@ func (l *lifecycle) confirm(how string) {
 	}
 }
 
-// confirmLoop is D6 without Raft: a majority of the ring's other stores compares
-// this start with the newest they know and takes it.
+// confirmLoop introduces this start to every other store of the ring, each of its
+// starts anew: the others then refuse a second process of this store. While Raft
+// has not confirmed it, a majority of the others does (D6).
 func (l *lifecycle) confirmLoop(ctx context.Context) {
-	for !l.confirmed.Load() && l.pause(ctx, loopConfirm, 2*l.cfg.Times.Poll) {
-		if l.askOthers(ctx) {
+	taken := map[hashring.SID]uint64{} // store -> boot that took this start
+	for l.pause(ctx, loopConfirm, 4*l.cfg.Times.Poll) {
+		l.introduce(ctx, taken)
+		if l.takenByMost(taken) {
 			l.confirm("accepted by a majority of the ring's other stores")
-			return
 		}
 		if !l.rest(ctx, l.cfg.Times.Poll) {
 			return
@@ -169,9 +172,37 @@ func (l *lifecycle) confirmLoop(ctx context.Context) {
 	}
 }
 
-// askOthers is true when a majority of the other stores took this start. A store
-// that the ring does not know, or that is alone, needs Raft.
-func (l *lifecycle) askOthers(ctx context.Context) bool {
+// introduce asks those of the ring's live stores that have not taken this start.
+func (l *lifecycle) introduce(ctx context.Context, taken map[hashring.SID]uint64) {
+	r := l.ring.Load()
+	if r == nil {
+		return
+	}
+	var mu sync.Mutex
+	l.everyLive(func(m gossip.Member) {
+		mu.Lock()
+		boot, done := taken[m.SID]
+		mu.Unlock()
+		if _, ok := r.Store(m.SID); !ok || done && boot == m.Boot {
+			return
+		}
+		var out clusterAnswer
+		if err := l.ask(ctx, m.Peer, methodCluster, l.introduction(), &out); err != nil || out.SID != m.SID || out.Cluster != r.Cluster {
+			return
+		}
+		if out.Refused != "" {
+			l.say(slog.LevelError, "a peer does not take this start of the store", "peer", m.Node, "reason", out.Refused)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		taken[m.SID] = m.Boot
+	})
+}
+
+// takenByMost is true when a majority of the ring's other stores took this start.
+// A store that the ring does not know, or that is alone, needs Raft.
+func (l *lifecycle) takenByMost(taken map[hashring.SID]uint64) bool {
 	r := l.ring.Load()
 	if r == nil || !r.HasRing() {
 		return false
@@ -179,36 +210,16 @@ func (l *lifecycle) askOthers(ctx context.Context) bool {
 	if _, ok := r.Store(l.self); !ok {
 		return false
 	}
-	others := 0
+	others, yes := 0, 0
 	for i := range r.Stores {
-		if st := &r.Stores[i]; st.SID != l.self && st.State != hashring.StoreRetired {
-			others++
+		st := &r.Stores[i]
+		if st.SID == l.self || st.State == hashring.StoreRetired {
+			continue
+		}
+		others++
+		if _, ok := taken[st.SID]; ok {
+			yes++
 		}
 	}
-	if others == 0 {
-		return false
-	}
-	taken := make(chan bool, len(r.Stores))
-	l.everyLive(func(m gossip.Member) {
-		st, ok := r.Store(m.SID)
-		if !ok || st.State == hashring.StoreRetired {
-			return
-		}
-		var out clusterAnswer
-		if err := l.ask(ctx, m.Peer, methodCluster, l.introduction(), &out); err != nil {
-			return
-		}
-		if out.Refused != "" {
-			l.say(slog.LevelError, "a peer does not take this start of the store", "peer", m.Node, "reason", out.Refused)
-		}
-		taken <- out.Refused == "" && out.SID == m.SID && out.Cluster == r.Cluster
-	})
-	close(taken)
-	n := 0
-	for yes := range taken {
-		if yes {
-			n++
-		}
-	}
-	return n >= hashring.Majority(others)
+	return others > 0 && yes >= hashring.Majority(others)
 }

@@ -34,6 +34,10 @@ func (l *lifecycle) learn(st *hashring.State) {
 	}
 	l.adopt.Unlock()
 	if newer {
+		if me := l.registered(); me.Boot > l.boot {
+			l.fatal(l.rolledBack(me.Boot))
+			return
+		}
 		l.setPeers()
 		if parts := l.parts.Load(); parts != nil {
 			parts.gossip.Refresh()
@@ -267,8 +271,24 @@ func (l *lifecycle) leader() (hashring.SID, string) {
 		}
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leaderSID, l.leaderAt
+	sid, addr := l.leaderSID, l.leaderAt
+	l.mu.Unlock()
+	if parts := l.parts.Load(); parts == nil || !parts.gossip.View().Alive(sid) {
+		return hashring.SID{}, ""
+	}
+	return sid, addr
+}
+
+// votes gives the voters when this store is surely one of them: one that lost its
+// vote may not have been told, but it hears of no leader any more.
+func (l *lifecycle) votes(raft lifeRaft) []hashring.SID {
+	if leader, _ := raft.Leader(); leader.IsZero() {
+		return nil
+	}
+	if v := raft.Voters(); contains(v, l.self) {
+		return v
+	}
+	return nil
 }
 
 // voters are the Raft group's voters: known here when this store is one of them,
@@ -278,7 +298,7 @@ func (l *lifecycle) voters(ctx context.Context) []hashring.SID {
 	if parts == nil {
 		return nil
 	}
-	if v := parts.raft.Voters(); contains(v, l.self) {
+	if v := l.votes(parts.raft); v != nil {
 		return v
 	}
 	var mu sync.Mutex
@@ -288,6 +308,9 @@ func (l *lifecycle) voters(ctx context.Context) []hashring.SID {
 		var out clusterAnswer
 		if l.ask(ctx, m.Peer, methodCluster, l.introduction(), &out) != nil || len(out.Voters) == 0 {
 			return
+		}
+		if out.SID == out.Leader {
+			l.hint(out.Leader, out.LeaderAt)
 		}
 		mu.Lock()
 		defer mu.Unlock()

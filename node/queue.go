@@ -8,16 +8,15 @@ import "sync"
 type queue[T any] struct {
 	mu     sync.Mutex
 	items  []T
-	closed bool
 	signal chan struct{} // holds one token while there may be something
 }
 
 func newQueue[T any]() *queue[T] { return &queue[T]{signal: make(chan struct{}, 1)} }
 
-// put appends unless the queue holds bound items already (0: no bound) or is closed.
+// put appends unless the queue holds bound items already (0: no bound).
 func (q *queue[T]) put(item T, bound int) bool {
 	q.mu.Lock()
-	if q.closed || bound > 0 && len(q.items) >= bound {
+	if bound > 0 && len(q.items) >= bound {
 		q.mu.Unlock()
 		return false
 	}
@@ -44,12 +43,4 @@ func (q *queue[T]) take(spare []T) []T {
 	q.items = spare[:0]
 	q.mu.Unlock()
 	return items
-}
-
-// close refuses everything from now on and wakes the taker.
-func (q *queue[T]) close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-	q.wake()
 }

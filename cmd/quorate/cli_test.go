@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -45,6 +47,24 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("%s differs (go test ./cmd/quorate -run Golden -rewrite):\ngot:\n%s\nwant:\n%s", name, got, want)
 	}
+}
+
+// recorder collects what servers saw.
+type recorder struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (r *recorder) add(s string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, s)
+}
+
+func (r *recorder) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list
 }
 
 // canned serves fixed answers by "METHOD /path".
@@ -247,14 +267,14 @@ func TestListLimitSaysThatMoreFollows(t *testing.T) {
 // The next address is asked where the first is down or refused, and a write that may
 // have happened is repeated under the same idempotency key.
 func TestFailoverBetweenAddresses(t *testing.T) {
-	var keys []string
+	var keys recorder
 	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		keys.add(r.Header.Get("Idempotency-Key"))
 		w.WriteHeader(204)
 	}))
 	defer good.Close()
 	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		keys.add(r.Header.Get("Idempotency-Key"))
 		w.WriteHeader(504)
 		_, _ = io.WriteString(w, `{"code":"write_quorum_timeout","outcome":"unknown","retryable":true}`)
 	}))
@@ -262,8 +282,8 @@ func TestFailoverBetweenAddresses(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
 	r := invoke(t, "", []string{"QUORATE_ADDRS=" + dead.URL + "," + bad.URL + "," + good.URL}, "put", "k", "v")
-	if r.code != 0 || len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
-		t.Fatalf("%+v, keys %v", r, keys)
+	if k := keys.all(); r.code != 0 || len(k) != 2 || k[0] == "" || k[0] != k[1] {
+		t.Fatalf("%+v, keys %v", r, k)
 	}
 }
 
@@ -290,10 +310,10 @@ func TestPutReadsStandardInputAndFile(t *testing.T) {
 }
 
 func TestBucketRequestsCarryOnlyWhatWasSet(t *testing.T) {
-	var got []string
+	var got recorder
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = append(got, r.Method+" "+r.URL.Path+" "+string(body))
+		got.add(r.Method + " " + r.URL.Path + " " + string(body))
 		_, _ = io.WriteString(w, `{"name":"b","mode":"eventual","conflict":"lww","n":3,"r":2,"w":2,"sloppy":false}`)
 	}))
 	defer srv.Close()
@@ -306,15 +326,15 @@ func TestBucketRequestsCarryOnlyWhatWasSet(t *testing.T) {
 		`POST /v1/buckets {"conflict":"lww","n":3,"name":"b","sloppy":false,"ttl_ms":60000}`,
 		`PATCH /v1/buckets/b {"r":2,"w":0}`, "GET /v1/buckets/b ", "DELETE /v1/buckets/b ",
 	}
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Fatalf("got %s", strings.Join(got, "\n"))
+	if g := strings.Join(got.all(), "\n"); g != strings.Join(want, "\n") {
+		t.Fatalf("got %s", g)
 	}
 }
 
 func TestKeysReachTheServerByteForByte(t *testing.T) {
-	var got []string
+	var got recorder
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got = append(got, strings.TrimPrefix(r.URL.Path, "/v1/kv/default/"))
+		got.add(strings.TrimPrefix(r.URL.Path, "/v1/kv/default/"))
 	}))
 	defer srv.Close()
 	keys := []string{"a//b", "..", ".", "a/../b", "ä ?#%2F", "k\x00", "plain"}
@@ -323,10 +343,8 @@ func TestKeysReachTheServerByteForByte(t *testing.T) {
 			t.Errorf("%q: %+v", k, r)
 		}
 	}
-	for i := range keys {
-		if i >= len(got) || got[i] != keys[i] {
-			t.Fatalf("sent %q, got %q", keys, got)
-		}
+	if !slices.Equal(got.all(), keys) {
+		t.Fatalf("sent %q, got %q", keys, got.all())
 	}
 }
 

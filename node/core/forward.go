@@ -94,13 +94,8 @@ func (o *forwardOp) onMessage(c *Core, m *Message) {
 	// An answer counts from whichever owner it comes, the one given up included.
 	r := m.Reply
 	r.ServedBy = m.From
-	if o.maybe && r.Outcome == NotApplied {
-		r.Outcome = Unknown
-		if r.Code == QuorumUnavailable {
-			r.Code = ReplicaFailure
-		}
-	}
 	delete(c.ops, o.id)
+	o.origin.maybe = o.maybe
 	c.answer(o.origin, r)
 }
 
@@ -127,15 +122,9 @@ func (o *forwardOp) onTimer(c *Core, k timerKind) {
 
 func (o *forwardOp) fail(c *Core, code Code, detail string) {
 	delete(c.ops, o.id)
-	r := &Reply{Code: code, Outcome: NotApplied, Detail: detail, Partition: o.plan.partition, Failed: o.why,
-		Receipt: quorum.Receipt{N: len(o.plan.owners)}, RetryAfter: retryAfter}
-	if o.maybe {
-		r.Outcome = Unknown
-		if code == QuorumUnavailable {
-			r.Code = ReplicaFailure
-		}
-	}
-	c.answer(o.origin, r)
+	o.origin.maybe = o.maybe
+	c.answer(o.origin, &Reply{Code: code, Outcome: NotApplied, Detail: detail, Partition: o.plan.partition, Failed: o.why,
+		Receipt: quorum.Receipt{N: len(o.plan.owners)}, RetryAfter: retryAfter})
 }
 
 func (o *forwardOp) onDurable(*Core) {}

@@ -21,7 +21,6 @@ type getOp struct {
 	deadline time.Duration
 	hedged   bool
 	repair   *quorum.Put // E11: the write-back that the answer waits for
-	repairTo localCopy
 	object   *version.Object
 	done     func(c *Core, g *getOp, code Code)
 }

@@ -20,6 +20,7 @@ type inspectOp struct {
 	rows    []InspectRow
 	objects []*version.Object
 	open    []bool
+	own     *version.Object // staged here, shown once it is durable
 }
 
 func (c *Core) startInspect(to origin, r *Request, pl plan) {
@@ -35,12 +36,12 @@ func (c *Core) startInspect(to origin, r *Request, pl plan) {
 	for i, s := range stores {
 		switch {
 		case s == c.cfg.Self:
-			// A staged copy is shown once it is durable.
 			obj, seq, why := c.replicaRead(pl.partition, pl.bucket, r.Key, o.rows[i].Fallback)
-			o.set(i, obj, why)
 			if seq > c.durable {
-				o.open[i] = true
+				o.own = obj
 				c.awaitSync(seq, o.id)
+			} else {
+				o.set(i, obj, why)
 			}
 		case c.reachable(s):
 			c.send(&Message{Kind: MsgRead, To: s, ID: o.id, Partition: pl.partition, Bucket: pl.bucket.ID, Key: r.Key, Hash: pl.hash, Fallback: o.rows[i].Fallback})
@@ -99,7 +100,7 @@ func (o *inspectOp) onDown(c *Core, s hashring.SID) {
 
 func (o *inspectOp) onDurable(c *Core) {
 	if i := o.find(c.cfg.Self); i >= 0 {
-		o.open[i] = false
+		o.set(i, o.own, quorum.ReasonNone)
 	}
 	o.settle(c)
 }

@@ -119,16 +119,6 @@ func (p *part) countHint(target hashring.SID, old, now *version.Object) int64 {
 	return bytes
 }
 
-// hintsFor is how many hints are held for target.
-func (p *part) hintsFor(target hashring.SID) uint64 {
-	for _, h := range p.counters.Hints {
-		if h.Target == target {
-			return h.Hints
-		}
-	}
-	return 0
-}
-
 func add(n *uint64, d int64) {
 	assert.That(d >= 0 || *n >= uint64(-d), "D5", "a counter of %d cannot lose %d", *n, -d)
 	*n += uint64(d)

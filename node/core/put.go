@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -24,7 +25,6 @@ type putOp struct {
 	started  time.Duration
 	deadline time.Duration
 	answered bool
-	created  bool
 }
 
 // localCopy is a copy staged in this store: as an owner, or as a hint.
@@ -237,6 +237,7 @@ func (o *putOp) message(a quorum.Ask) *Message {
 func (o *putOp) keepHint(c *Core, target hashring.SID) {
 	seq, why := c.mergeHint(o.plan.partition, o.plan.bucket, o.key, target, o.object)
 	if why != quorum.ReasonNone {
+		c.part(o.plan.partition).forgetActors() // E1: it may have minted what it does not hold
 		o.tally.Fail(c.cfg.Self, target, why)
 		return
 	}
@@ -331,16 +332,21 @@ func brief(o *version.Object) *version.Object {
 // noQuorum refuses a write before anything was staged.
 func (c *Core) noQuorum(to origin, r *Request, pl *plan, tally *quorum.Put) {
 	c.stats.Refused++
+	// The others were not asked, so they have not failed.
+	failed := slices.DeleteFunc(tally.Failures(), func(f quorum.Failure) bool { return f.Reason == quorum.ReasonTimeout })
 	c.answer(to, &Reply{Code: QuorumUnavailable, Outcome: NotApplied, Detail: "too few replicas can be reached", Receipt: tally.Receipt(),
-		Failed: tally.Failures(), Partition: pl.partition, RetryAfter: retryAfter})
+		Failed: failed, Partition: pl.partition, RetryAfter: retryAfter})
 }
 
 // cannotMint: this store's copy of the key is quarantined, so it must not mint for
 // it (E1). Another owner can.
 func (c *Core) cannotMint(to origin, r *Request, pl *plan) {
-	if !to.from.IsZero() {
+	switch {
+	case !to.from.IsZero():
 		c.decline(to, pl.partition, quorum.ReasonCorrupt)
-		return
+	case !pl.owns(c.cfg.Self): // a fallback's turn comes when no owner can be reached
+		c.refuse(to, r, pl.partition, QuorumUnavailable, "no owner of the key can be reached, and this node's hint of it is quarantined")
+	default:
+		c.startForward(to, r, *pl)
 	}
-	c.startForward(to, r, *pl)
 }

@@ -35,6 +35,7 @@ const (
 // default, All means every owner there is.
 type Count int8
 
+// All asks for every owner there is.
 const All Count = -1
 
 // Tri is a client's optional yes or no.

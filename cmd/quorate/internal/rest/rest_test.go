@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -95,16 +96,16 @@ func TestNextNodeAndFate(t *testing.T) {
 		{"all refuse", []http.HandlerFunc{refusal, refusal}, true, 2, "quorum_unavailable"},
 		{"no retry helps", []http.HandlerFunc{invalid, ok}, true, 1, "invalid_argument"},
 	} {
-		asked := 0
+		var asked atomic.Int32
 		cl := Client{HTTP: NewHTTP(1), Timeout: 5 * time.Second}
 		for _, h := range c.nodes {
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; h(w, r) }))
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1); h(w, r) }))
 			defer s.Close()
 			cl.Addrs = append(cl.Addrs, s.URL)
 		}
 		_, err := cl.Do(t.Context(), Request{Method: http.MethodPost, Path: "/x", Write: true, Repeat: c.repeat})
-		if asked != c.asked || (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s: asked %d, want %d; %v", c.name, asked, c.asked, err)
+		if int(asked.Load()) != c.asked || (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: asked %d, want %d; %v", c.name, asked.Load(), c.asked, err)
 		}
 	}
 }

@@ -1,0 +1,199 @@
+package core
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// The owner that took a forwarded write loses its connection: the next one gets it,
+// with the same request id (E16). Both mint in the end, a reader sees one value.
+func TestForwardGoesOnWhenTheOwnerIsDown(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.fate = cut(hold, "d", "a", MsgForward)
+	c := w.startPut("d", "sloppy", "k", "v")
+	w.run(10 * time.Millisecond)
+	w.step(w.node("d"), Event{Down: sidOf("a")})
+	w.expect("put", w.show(w.wait(c)), "applied")
+	if by := w.bySID(c.reply.ServedBy).name; by != "b" {
+		t.Errorf("coordinated by %s", by)
+	}
+	if w.now > time.Second+30*time.Millisecond {
+		t.Errorf("took %v", w.now)
+	}
+	w.letGo() // now the first owner gets it too
+	w.run(100 * time.Millisecond)
+	r := w.get("e", "sloppy", "k", rOf(All))
+	w.expect("get", w.show(r), "v")
+	w.expect("one mint: the second coordinator had sent it to the first", r.Object.String()[strings.Index(r.Object.String(), "]"):], "] "+r.Object.Siblings[0].Dot.String()+`="v"`)
+}
+
+// E16: minted twice, since neither owner had heard of the other's; presented once.
+func TestMintedTwicePresentedOnce(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.fate = all(cut(drop, "a", "d"), cut(drop, "ab", "abc", MsgWrite))
+	c := w.startPut("d", "strict", "k", "v", wOf(1))
+	w.expect("put", w.show(w.wait(c)), "applied")
+	if took := w.now - time.Second; took < forwardAfter || took > forwardAfter+100*time.Millisecond {
+		t.Errorf("the silent owner was given up after %v", took)
+	}
+	w.fate = nil
+	r := w.get("e", "strict", "k", rOf(All))
+	if len(r.Object.Siblings) != 2 || r.Object.Siblings[0].Request != r.Object.Siblings[1].Request {
+		t.Fatalf("the write was to be minted twice: %v", r.Object)
+	}
+	w.expect("get", w.show(r), "v")
+	w.expect("overwritten", w.show(w.put("c", "strict", "k", "v2", having(r))), "applied")
+	w.expect("both are gone", w.settle("strict", "k"), "v2")
+}
+
+// The answer of an owner that was given up still counts.
+func TestALateAnswerOfTheFirstOwnerCounts(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.fate = all(cut(hold, "a", "d"), cut(drop, "d", "bc"))
+	c := w.startPut("d", "sloppy", "k", "v", in(5*time.Second))
+	w.run(time.Second)
+	w.letGo()
+	w.expect("put", w.show(w.wait(c)), "applied")
+	w.expect("served by", w.bySID(c.reply.ServedBy).name, "a")
+}
+
+// Nobody says not_applied once an owner may have applied the write: not when all
+// others decline, not when the fallback that takes over refuses, not at the deadline.
+func TestNeverNotAppliedAfterAPossibleApply(t *testing.T) {
+	silence := func(w *world) { w.fate = cut(drop, "a", "de") } // a has it, and cannot say so
+	t.Run("others decline", func(t *testing.T) {
+		w := newWorld(t, "abcde", 1)
+		silence(w)
+		w.step(w.node("b"), Event{Drain: true})
+		w.step(w.node("c"), Event{Drain: true})
+		w.expect("put", w.show(w.put("d", "strict", "k", "v", in(5*time.Second))), "replica_failure unknown")
+	})
+	t.Run("another owner refuses", func(t *testing.T) {
+		w := newWorld(t, "abcde", 1)
+		silence(w)
+		w.step(w.node("b"), Event{Space: No})
+		r := w.put("d", "sloppy", "k", "v", in(5*time.Second))
+		w.expect("put", r.Outcome.String(), "unknown")
+	})
+	t.Run("the fallback refuses", func(t *testing.T) {
+		w := newWorld(t, "abcd", 1)
+		silence(w)
+		w.view("d", "ad")
+		r := w.put("d", "sloppy", "k", "v", in(5*time.Second), wOf(2))
+		w.expect("put", w.show(r), "write_quorum_timeout unknown")
+		w.run(2 * time.Second)
+		c := w.startPut("d", "sloppy", "k", "v2", in(5*time.Second), wOf(2))
+		w.run(10 * time.Millisecond)
+		w.step(w.node("d"), Event{Down: sidOf("a")})
+		w.expect("put, then down", w.show(w.wait(c)), "replica_failure unknown")
+		w.expect("it was applied", w.has("a", "sloppy", "k"), "v2")
+	})
+	t.Run("the fallback has no space", func(t *testing.T) {
+		w := newWorld(t, "abcde", 1)
+		silence(w)
+		w.step(w.node("d"), Event{Space: No})
+		w.view("d", "ade")
+		c := w.startPut("d", "sloppy", "k", "v", in(5*time.Second), wOf(1))
+		w.run(10 * time.Millisecond)
+		w.step(w.node("d"), Event{Down: sidOf("a")})
+		w.expect("put", w.wait(c).Outcome.String(), "unknown")
+	})
+	t.Run("the deadline", func(t *testing.T) {
+		w := newWorld(t, "abcde", 1)
+		w.fate = cut(drop, "abc", "d")
+		w.expect("put", w.show(w.put("d", "sloppy", "k", "v", in(700*time.Millisecond))), "write_quorum_timeout unknown")
+		if took := w.now - time.Second; took != 700*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// Declines are definite: nothing happened there. With none else the write is not applied.
+func TestDeclinesAreDefinite(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	for _, n := range "abc" {
+		w.step(w.node(string(n)), Event{Drain: true})
+	}
+	r := w.put("d", "sloppy", "k", "v", strictly)
+	w.expect("put", w.show(r), "quorum_unavailable not_applied")
+	if len(r.Failed) != 3 || r.Failed[0].Reason.String() != "overloaded" {
+		t.Errorf("failed %v", r.Failed)
+	}
+	w.expect("at a draining node", w.show(w.put("a", "sloppy", "k", "v")), "draining not_applied")
+}
+
+// pw > 0 cannot be met without an owner, so no fallback takes such a write.
+func TestNoFallbackTakesAWriteThatAsksForOwners(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.view("d", "de")
+	w.expect("put", w.show(w.put("d", "sloppy", "k", "v", pwOf(1))), "quorum_unavailable not_applied")
+	w.expect("strict", w.show(w.put("d", "strict", "k", "v")), "quorum_unavailable not_applied")
+	w.expect("sloppy", w.show(w.put("d", "sloppy", "k", "v")), "applied")
+}
+
+// A delete that is sent again answers with the context of what it deleted at first,
+// not of what it reads by now: a write with that context must not overwrite what
+// came in between and nobody has seen.
+func TestAResentDeleteClaimsOnlyWhatItDeleted(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	zero := w.put("a", "strict", "k", "v0", wOf(3))
+	w.fate = cut(drop, "a", "d")
+	gone := w.ask(w.node("d"), w.request(OpDelete, "strict", "k", "", []opt{in(10 * time.Second)}))
+	w.run(100 * time.Millisecond)
+	w.expect("deleted at c", w.has("c", "strict", "k"), "x")
+	w.expect("beside it", w.show(w.put("c", "strict", "k", "v1", having(zero))), "applied")
+	r := w.wait(gone)
+	w.expect("deleted", w.show(r), "applied")
+	if by := w.bySID(r.ServedBy).name; by != "b" {
+		t.Fatalf("answered by %s", by)
+	}
+	w.put("b", "strict", "k", "v2", having(r))
+	w.expect("in the end", w.settle("strict", "k"), "v1 v2")
+}
+
+// A write that was minted here is not minted again when it is sent again; while it
+// is not durable the repeat waits for the same sync (D1).
+func TestAResentWriteIsNotMintedAgain(t *testing.T) {
+	w := newWorld(t, "abc", 1)
+	w.node("a").holdSync = true
+	one := w.startPut("a", "strict", "k", "v", id(7), in(20*time.Second))
+	w.fate = cut(drop, "bc", "a")
+	two := w.startPut("a", "strict", "k", "v", id(7), wOf(1), in(20*time.Second))
+	w.run(100 * time.Millisecond)
+	if one.reply != nil || two.reply != nil {
+		t.Fatal("acked before the sync")
+	}
+	w.release(w.node("a"))
+	w.expect("again", w.show(w.wait(two)), "applied")
+	w.fate = nil
+	three := w.put("a", "strict", "k", "v", id(7))
+	w.expect("and again", w.show(three), "applied")
+	if o := w.get("a", "strict", "k").Object; len(o.Siblings) != 1 || len(o.Context) != 1 || o.Context[0].Counter != 1 {
+		t.Errorf("minted more than once: %v", o)
+	}
+	w.expect("with its context", w.show(w.put("b", "strict", "k", "v2", having(three))), "applied")
+	w.expect("in the end", w.settle("strict", "k"), "v2")
+}
+
+// A late answer to the process before the crash belongs to no request of this one,
+// though both count theirs from the start.
+func TestALateReplyToThePreviousProcessIsNobodys(t *testing.T) {
+	w := newWorld(t, "abc", 1)
+	a := w.node("a")
+	w.fate = cut(hold, "bc", "a")
+	w.startPut("a", "strict", "k", "old")
+	w.startGet("a", "strict", "k", rOf(All))
+	w.run(50 * time.Millisecond)
+	w.crash(a, false)
+	w.start(a, true)
+	late := w.held
+	w.held, w.fate = nil, cut(drop, "a", "bc")
+	c := w.startPut("a", "strict", "new", "v", in(time.Second))
+	g := w.startGet("a", "strict", "new", rOf(All), in(time.Second))
+	for _, p := range late {
+		w.carry(w.bySID(p.m.From), p.to, p.m)
+	}
+	w.expect("put", w.show(w.wait(c)), "write_quorum_timeout unknown")
+	w.expect("get", w.show(w.wait(g)), "read_quorum_timeout")
+}
