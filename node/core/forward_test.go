@@ -81,7 +81,7 @@ func TestNeverNotAppliedAfterAPossibleApply(t *testing.T) {
 		silence(w)
 		w.view("d", "ad")
 		r := w.put("d", "sloppy", "k", "v", in(5*time.Second), wOf(2))
-		w.expect("put", w.show(r), "write_quorum_timeout unknown")
+		w.expect("put", w.show(r), "replica_failure unknown")
 		w.run(2 * time.Second)
 		c := w.startPut("d", "sloppy", "k", "v2", in(5*time.Second), wOf(2))
 		w.run(10 * time.Millisecond)

@@ -80,7 +80,7 @@ func (c *Core) mintAndSend(to origin, r *Request, pl plan, policy quorum.Policy,
 	} else {
 		c.part(pl.partition).stoodIn = true
 	}
-	c.timers.add(min(o.deadline, o.started+lateAfter), o.id, timerLate)
+	c.timers.add(o.started+lateAfter, o.id, timerLate)
 	c.timers.add(o.deadline, o.id, timerDeadline)
 	o.pump(c)
 }

@@ -212,6 +212,16 @@ func TestDownMovesTheSlotAtOnce(t *testing.T) {
 	}
 }
 
+// A client in a hurry says nothing about the owners: they are not suspected for it.
+func TestAShortDeadlineSuspectsNobody(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.expect("put", w.show(w.put("a", "strict", "k", "v", in(time.Millisecond))), "write_quorum_timeout unknown")
+	w.expect("at once after it", w.show(w.put("a", "strict", "k", "v2")), "applied")
+	if s := w.node("a").core.Stats(); s.Suspicions != 0 {
+		t.Errorf("%d suspicions", s.Suspicions)
+	}
+}
+
 // Two stand-ins for two owners are two stores (F47); with one only, it counts once.
 func TestStandInsAreCountedByStore(t *testing.T) {
 	w := newWorld(t, "abcd", 1)

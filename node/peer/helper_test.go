@@ -111,8 +111,13 @@ func await[T any](t testing.TB, what string, c <-chan T, ok func(T) bool) (x T) 
 // eventually polls until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-deadline:
 			t.Fatalf("not in %s: %s", patience, what)
 		}
 	}
