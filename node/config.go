@@ -24,5 +24,6 @@ type Config struct {
 	HintBytesMax    int64         `koanf:"hint-bytes-max" doc:"Bytes of hints kept for unreachable stores." default:"1073741824"`
 	DiskReserve     int64         `koanf:"disk-reserve-bytes" doc:"Below this much free space writes are refused with 507." default:"268435456"`
 	ShutdownTimeout time.Duration `koanf:"shutdown-timeout" doc:"How long a stop waits for requests in flight." default:"10s"`
+	NameWait        time.Duration `koanf:"name-wait" hidden:"true" doc:"How long a newcomer waits for a taken name." default:"30s"`
 	Profile         bool          `koanf:"profile" doc:"Serve /debug/pprof on the API address." default:"false"`
 }

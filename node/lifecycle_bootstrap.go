@@ -89,7 +89,7 @@ func (l *lifecycle) tryJoin(ctx context.Context, id hashring.ClusterID, of []gos
 	for _, m := range of {
 		var out clusterAnswer
 		if err := l.ask(ctx, m.Peer, methodCluster, l.introduction(), &out); err != nil {
-			l.say(slog.LevelWarn, "a member of a cluster is seen but its peer port does not answer", "node", m.Node, "peer", m.Peer, "error", err)
+			l.say(slog.LevelWarn, "a member of a cluster is seen but its peer port does not answer", "other", m.Node, "peer", m.Peer, "error", err)
 			continue
 		}
 		if out.Cluster != id {
@@ -134,7 +134,7 @@ func (l *lifecycle) tryBootstrap(ctx context.Context, empty []gossip.Member) err
 		if int(m.Expect) == min(k, 255) {
 			set = append(set, m)
 		} else if m.SID != l.self {
-			l.say(slog.LevelWarn, "a node expects another number of nodes", "node", m.Node, "its_bootstrap_expect", m.Expect, "own", k)
+			l.say(slog.LevelWarn, "a node expects another number of nodes", "other", m.Node, "its_bootstrap_expect", m.Expect, "own", k)
 		}
 	}
 	if len(set) < k {
@@ -142,7 +142,7 @@ func (l *lifecycle) tryBootstrap(ctx context.Context, empty []gossip.Member) err
 		return nil
 	}
 	if set[0].SID != l.self {
-		l.say(slog.LevelInfo, "no cluster yet: the node with the lowest store id begins one", "node", set[0].Node)
+		l.say(slog.LevelInfo, "no cluster yet: the node with the lowest store id begins one", "other", set[0].Node)
 		return nil
 	}
 	p, err := l.ownSet(ctx, set)
@@ -202,11 +202,11 @@ func (l *lifecycle) gather(ctx context.Context, p *store.Promise, set []gossip.M
 			defer mu.Unlock()
 			switch {
 			case err != nil:
-				l.say(slog.LevelWarn, "a node is seen by gossip but its peer port does not answer", "node", m.Node, "peer", m.Peer, "error", err)
+				l.say(slog.LevelWarn, "a node is seen by gossip but its peer port does not answer", "other", m.Node, "peer", m.Peer, "error", err)
 			case out.Cluster.IsZero() && out.Set == p.Set && out.Initiator == l.self:
 				given++
 			default:
-				l.log.Debug("a node is promised elsewhere", "node", m.Node, "set", out.Set.Short(), "cluster", out.Cluster.String())
+				l.log.Debug("a node is promised elsewhere", "other", m.Node, "set", out.Set.Short(), "cluster", out.Cluster.String())
 			}
 		})
 	}
@@ -283,6 +283,6 @@ func (l *lifecycle) released(ctx context.Context, p *store.Promise) bool {
 		}
 	}
 	l.say(slog.LevelWarn, "this node is promised to a cluster being formed by a node that does not answer; start that node, or empty this "+
-		"node's data directory, which holds no data yet", "initiator", p.Initiator.Short(), "node", m.Node, "peer", m.Peer)
+		"node's data directory, which holds no data yet", "initiator", p.Initiator.Short(), "other", m.Node, "peer", m.Peer)
 	return false
 }

@@ -50,7 +50,7 @@ func (l *lifecycle) register(ctx context.Context) error {
 			return err
 		}
 		if done {
-			l.log.Info("registered", "node", l.cfg.Name, "store", l.self.String(), "boot", l.boot, "ring_version", l.version())
+			l.log.Info("registered", "store", l.self.String(), "boot", l.boot, "ring_version", l.version())
 			l.confirm("registered through Raft")
 			return nil
 		}
@@ -141,7 +141,7 @@ func (l *lifecycle) nameTaken(other hashring.Store, reg *registration) error {
 	if now.Sub(reg.taken) >= l.cfg.Times.Name {
 		return e
 	}
-	l.say(slog.LevelWarn, "the node name is taken; waiting for it to become free", "node", e.Node, "other_store", other.SID.Short(),
+	l.say(slog.LevelWarn, "the node name is taken; waiting for it to become free", "name", e.Node, "other_store", other.SID.Short(),
 		"other_peer", other.Peer, "other_alive", e.Alive, "at_most", l.cfg.Times.Name)
 	return nil
 }

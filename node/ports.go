@@ -51,11 +51,15 @@ func listen(flag, addr string) (net.Listener, error) {
 }
 
 func (n *Node) lifeConfig(p ports) lifeConfig {
+	times := lifeDefaults()
+	if n.cfg.NameWait > 0 {
+		times.Name = n.cfg.NameWait
+	}
 	return lifeConfig{
 		Name: n.cfg.Name, Zone: n.cfg.Zone, Version: buildinfo.Version,
 		API: p.apiAddr, Gossip: p.gossipAt, Peer: p.peerAddr,
 		Join: len(n.cfg.Join) > 0, Expect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,
-		Feature: wire.ProtocolMax, Store: n.store, OnRing: n.onRing, OnConfirmed: n.onConfirmed, OnFatal: n.fail, Log: n.log,
+		Feature: wire.ProtocolMax, Store: n.store, OnRing: n.onRing, OnConfirmed: n.onConfirmed, OnFatal: n.fail, Log: n.log, Times: times,
 	}
 }
 

@@ -222,13 +222,14 @@ func clusterID(t *testing.T, n *tnode) string {
 	return ""
 }
 
-// A newcomer under a live name waits 30 s, then ends and names the other's address.
+// A newcomer under a live name waits (30 s unless it is told otherwise), then ends
+// and names the other's address.
 func TestE2ESecondNodeUnderOneName(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, "n1")
 	n.start()
 	n.ready()
-	other := newNode(t, "n1", "--join", n.gossip)
+	other := newNode(t, "n1", "--join", n.gossip, "--name-wait", "3s")
 	other.start()
 	if code := other.exits(50 * time.Second); code != exitOther {
 		t.Errorf("exit %d", code)

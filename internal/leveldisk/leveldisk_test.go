@@ -321,32 +321,47 @@ func TestHalfDeleted(t *testing.T) {
 	wantDamaged(t, err, table, 100, 100)
 }
 
-// TestOlderJournalIsWhole: with two live journals only the newer may be torn.
+// TestOlderJournalIsWhole: with two live journals only the newer may be torn, and
+// the numbers run through both without a gap.
 func TestOlderJournalIsWhole(t *testing.T) {
-	fs := crashfs.New(3)
-	db, _ := open(t, fs.Dir("db"), true)
-	fs.Fail(crashfs.OpCreate, 2) // the table of the first journal's memtable cannot be made
-	for i := 0; db.Put(key(i), value(i, 1000), synced) == nil; i++ {
+	const n = 6
+	fs := machine(t, n, 40, 64<<10)
+	d := fs.Dir("db")
+	older := newest(t, d, storage.TypeJournal)
+	fd := storage.FileDesc{Type: storage.TypeJournal, Num: 1000}
+	if _, err := d.Create(fd); err != nil {
+		t.Fatal(err)
 	}
-	fs.PowerCut()
-	_ = db.Close()
-	fs = fs.Reboot()
-	fds, err := fs.Dir("db").List(storage.TypeJournal)
-	if err != nil || len(fds) != 2 {
-		t.Fatalf("%v, %v: the test needs two journals", fds, err)
+	if err := d.SyncDir(); err != nil {
+		t.Fatal(err)
 	}
-	older := storage.FileDesc{Type: storage.TypeJournal, Num: min(fds[0].Num, fds[1].Num)}.String()
-	newer := newest(t, fs.Dir("db"), storage.TypeJournal)
-	size := fs.Dir("db").Size(older)
-
-	torn := clone(fs)
-	torn.Dir("db").Truncate(older, size-10)
-	torn.Dir("db").Append(newer, journalOf(t, 1000, 10))
-	_, _, err = OpenOn(torn.Dir("db"), Options{DB: small()})
-	wantDamaged(t, err, older, 1, int64(size))
-	torn.Dir("db").Truncate(newer, 0)
-	db, _ = open(t, torn.Dir("db"), false) // nothing was written after it: an ordinary crash
-	_ = db.Close()
+	size := d.Size(older)
+	for _, c := range []struct {
+		name    string
+		torn    int    // bytes off the older journal
+		first   uint64 // number in the newer one, 0: it is empty
+		damaged string
+	}{
+		{"rotated and whole", 0, n + 1, ""},
+		{"torn before the newer was written", 10, 0, ""},
+		{"torn, and the newer was written", 10, n + 1, older},
+		{"whole records missing at its end", size / n, n + 1, fd.String()},
+		{"all records missing", size, n + 1, fd.String()},
+	} {
+		d := clone(fs).Dir("db")
+		d.Truncate(older, size-c.torn)
+		if c.first > 0 {
+			d.Append(fd.String(), journalOf(t, c.first, 10))
+		}
+		_, err := Scan(d)
+		if c.damaged == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		wantDamaged(t, err, c.damaged, 0, int64(size))
+	}
 }
 
 // TestUnsyncedRotation: a writer that does not sync may lose its last writes, but a
@@ -355,9 +370,12 @@ func TestUnsyncedRotation(t *testing.T) {
 	for seed := range uint64(40) {
 		fs := crashfs.New(seed)
 		db, _ := open(t, fs.Dir("db"), true)
-		fs.CutAt(150 + int(seed)*7)
-		for i := 0; db.Put(key(i), value(i, 2000), unsynced) == nil; i++ {
+		for i := range 40 + 7*int(seed) {
+			if err := db.Put(key(i), value(i, 2000), unsynced); err != nil {
+				t.Fatal(err)
+			}
 		}
+		fs.PowerCut()
 		_ = db.Close()
 		fs = fs.Reboot()
 		db, st, err := OpenOn(fs.Dir("db"), Options{DB: small()})

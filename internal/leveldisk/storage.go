@@ -3,6 +3,7 @@ package leveldisk
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,6 +112,12 @@ func (s *Storage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	if err := s.syncDir(fd); err != nil {
 		_ = w.Close() // the first error is the one to report
 		return nil, err
+	}
+	if fd.Type == storage.TypeJournal {
+		// goleveldb is about to poke its flusher, which it has just waited for, and does
+		// not wait for it to listen again. A missed poke leaves the full memtable to the
+		// next rotation, and all writers waiting there.
+		runtime.Gosched()
 	}
 	return &writer{Writer: w, s: s, fd: fd}, nil
 }

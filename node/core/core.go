@@ -77,12 +77,13 @@ type Core struct {
 	pulls       int // hint pulls under way
 	hintBytes   int64
 
-	batch   *Batch
-	lastSeq uint64 // of the newest batch handed out or being filled
-	durable uint64
-	touched []*part
-	ready   Ready
-	stats   Stats
+	batch    *Batch
+	lastSeq  uint64 // of the newest batch handed out or being filled
+	durable  uint64
+	boundSeq uint64 // of the batch with the clock's newest bound
+	touched  []*part
+	ready    Ready
+	stats    Stats
 }
 
 // op is a request this shard coordinates and has not finished.

@@ -337,6 +337,7 @@ func (c *Core) readThenDelete(to origin, r *Request, pl plan, policy quorum.Poli
 			c.answer(to, reply)
 		default:
 			rest := *r
+			rest.Context.HLC = g.object.MaxHLC() // E9: the tombstone is newer than what it deletes
 			rest.Timeout = max(r.Timeout, time.Millisecond)
 			if r.Timeout == 0 {
 				rest.Timeout = DefaultDeadline

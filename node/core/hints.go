@@ -44,11 +44,7 @@ func (c *Core) mergeHint(p uint32, b *hashring.Bucket, key []byte, target hashri
 // generation is a number that this store never used for a hint before: a clock
 // stamp, since the clock's bound is durable.
 func (c *Core) generation() uint64 {
-	stamp, reserve := c.clock.Next(c.now.WallMS, 0)
-	if reserve {
-		c.open().HLCBound = c.clock.Bound()
-	}
-	return uint64(stamp)
+	return uint64(c.stamp(0))
 }
 
 // hintsOf is all that this store keeps of a key for its owners, joined.

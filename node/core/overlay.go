@@ -98,6 +98,17 @@ func (c *Core) open() *Batch {
 	return c.batch
 }
 
+// stamp is the clock's next stamp, above seen. A bound that it moves is in this batch,
+// whatever becomes of the write; no stamp leaves this store before that is durable (E9).
+func (c *Core) stamp(seen version.HLC) version.HLC {
+	h, reserve := c.clock.Next(c.now.WallMS, seen)
+	if reserve {
+		batch := c.open()
+		batch.HLCBound, c.boundSeq = c.clock.Bound(), batch.Seq
+	}
+	return h
+}
+
 // stageRecord puts the key's new object into the batch, with its leaf row and the
 // partition's counters, and returns the batch's seq.
 func (c *Core) stageRecord(p *part, b hashring.BucketID, key []byte, hash uint64, old, now *version.Object) uint64 {

@@ -133,7 +133,7 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen versi
 	if !hasContext && r.Op == OpPut && local != nil {
 		seen = local.Context
 	}
-	stamp, reserve := c.clock.Next(c.now.WallMS, max(local.MaxHLC(), r.Context.HLC))
+	stamp := c.stamp(max(local.MaxHLC(), r.Context.HLC))
 	s := version.Sibling{HLC: stamp, Tombstone: r.Op == OpDelete, Request: r.ID}
 	if r.Op == OpPut {
 		s.Value, s.ContentType, s.Sum = r.Value, r.ContentType, r.Sum
@@ -151,9 +151,6 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen versi
 	}
 	if object.Size() > MaxObject && r.Op == OpPut {
 		return nil, version.Context{}, ValueTooLarge
-	}
-	if reserve {
-		c.open().HLCBound = c.clock.Bound()
 	}
 	return object, contextOf(pl, stamp, seen.With(s.Dot)), OK
 }
@@ -221,7 +218,7 @@ func (o *putOp) ask(c *Core, a quorum.Ask) {
 	case !c.reachable(a.To):
 		o.tally.Fail(a.To, a.Target, quorum.ReasonUnreachable)
 	default:
-		c.send(o.message(a))
+		c.sendAfter(c.boundSeq, o.message(a)) // E1 lets it leave before its own sync, E9 not before its stamp's bound
 	}
 }
 

@@ -82,6 +82,7 @@ func TestForwardedImpossibleQuorum(t *testing.T) {
 // shows it; when the disks go on, all of it comes true.
 func TestNothingLeavesBeforeItsSync(t *testing.T) {
 	w := newWorld(t, "abc", 1)
+	w.put("a", "lww", "before", "v") // the clock's bound is ahead now
 	for _, n := range w.nodes {
 		n.holdSync = true
 	}
@@ -113,6 +114,8 @@ func TestNothingLeavesBeforeItsSync(t *testing.T) {
 // D1, E2: a store whose sync hangs does not count, whoever coordinates.
 func TestOnlySyncedStoresCount(t *testing.T) {
 	w := newWorld(t, "abc", 1)
+	w.put("a", "strict", "before", "v") // the clocks' bounds are ahead now
+	w.put("b", "strict", "before", "v")
 	w.node("a").holdSync = true
 	r := w.put("a", "strict", "k", "v")
 	w.expect("two others", r.Receipt.String(), "n=3, need=2, acks=2, owners=2, fallbacks=0, synced=2")

@@ -135,7 +135,7 @@ func (t *Transport) readHello(raw net.Conn) (net.Conn, preface, error) {
 // refuse says no to the far side, which also logs it, and closes.
 func (t *Transport) refuse(c net.Conn, mine Hello, no *RefusedError) {
 	t.count.refused.Add(1)
-	t.log.warn("refused "+no.Remote.SID.String(), "peer refused", "store", no.Remote.SID.Short(), "node", no.Remote.Node,
+	t.log.warn("refused "+no.Remote.SID.String(), "peer refused", "store", no.Remote.SID.Short(), "other", no.Remote.Node,
 		"from", c.RemoteAddr().String(), "reason", no.Reason)
 	answer := preface{code: byte(no.Code), hello: mine, reason: no.Reason}
 	_, _ = c.Write(answer.append(nil))

@@ -49,7 +49,7 @@ func (c *conn) fail(err error) {
 		_ = c.Close()
 		c.link.p.lost(c)
 		if t := c.link.p.t; t.ctx.Err() == nil {
-			t.log.info("lost "+c.hello.SID.String(), "peer connection ended", "store", c.hello.SID.Short(), "node", c.hello.Node, "kind", c.link.kind.String(), "error", err)
+			t.log.info("lost "+c.hello.SID.String(), "peer connection ended", "store", c.hello.SID.Short(), "other", c.hello.Node, "kind", c.link.kind.String(), "error", err)
 		}
 	})
 }
@@ -153,7 +153,7 @@ func (c *conn) deliver(b []byte) {
 	var err error
 	if *m, err = wire.DecodeMessage(b); err != nil {
 		t.count.malformed.Add(1)
-		t.log.warn("codec "+c.hello.SID.String(), "peer message dropped", "store", c.hello.SID.Short(), "node", c.hello.Node, "error", err)
+		t.log.warn("codec "+c.hello.SID.String(), "peer message dropped", "store", c.hello.SID.Short(), "other", c.hello.Node, "error", err)
 		return
 	}
 	m.From, m.To = c.hello.SID, t.self

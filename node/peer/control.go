@@ -178,7 +178,7 @@ func (t *Transport) serveCall(c net.Conn, mine, from Hello) {
 	_ = c.SetDeadline(time.Now().Add(callRead))
 	ask, err := readBlock(c)
 	if err != nil {
-		t.log.info("call "+from.SID.String(), "control call cut short", "node", from.Node, "error", err)
+		t.log.info("call "+from.SID.String(), "control call cut short", "other", from.Node, "error", err)
 		return
 	}
 	_ = c.SetDeadline(time.Time{})

@@ -46,7 +46,7 @@ func (t *Transport) dial(ctx context.Context, addr string, k kind, target hashri
 		var no *RefusedError
 		if errors.As(err, &no) {
 			t.count.refused.Add(1)
-			t.log.warn("refused by "+addr, "peer refused", "addr", addr, "store", no.Remote.SID.Short(), "node", no.Remote.Node, "reason", no.Reason)
+			t.log.warn("refused by "+addr, "peer refused", "addr", addr, "store", no.Remote.SID.Short(), "other", no.Remote.Node, "reason", no.Reason)
 		}
 		return nil, Hello{}, err
 	}

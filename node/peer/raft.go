@@ -85,7 +85,7 @@ func (t *Transport) serveRaft(c net.Conn, mine, from Hello) {
 		default:
 		}
 	default:
-		t.log.warn("streams", "Raft stream dropped", "node", from.Node, "waiting", maxStreams)
+		t.log.warn("streams", "Raft stream dropped", "other", from.Node, "waiting", maxStreams)
 		_ = c.Close()
 	}
 }

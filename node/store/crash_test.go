@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 
@@ -40,9 +39,6 @@ func (m memDisk) Database(bool) (leveldisk.Base, error)   { return m.db(), nil }
 func (m memDisk) DropDatabase() error                     { m.db().Clear(); return nil }
 func (m memDisk) FreeBytes() (uint64, error)              { return 1 << 40, nil }
 func (m memDisk) Close() error                            { return nil }
-
-// tiny makes rotation and compaction as frequent as writes.
-var tiny = Options{WriteBuffer: 8 << 10, TableSize: 4 << 10}
 
 const crashShards = 2
 
@@ -171,7 +167,7 @@ func (w *world) life() error {
 	default:
 		w.fs.CutAt(1 + w.rng.IntN(400))
 	}
-	s, err := OpenOn(memDisk{w.fs}, tiny)
+	s, err := OpenOn(memDisk{w.fs}, crashOptions)
 	if err == nil {
 		err = w.check(s)
 		if err == nil {
@@ -335,14 +331,14 @@ func (w *world) run(cuts int) error {
 			return err
 		}
 	}
-	s, err := OpenOn(memDisk{w.fs}, tiny)
+	s, err := OpenOn(memDisk{w.fs}, crashOptions)
 	if err != nil {
 		return err
 	}
 	return errors.Join(w.check(s), s.Close())
 }
 
-var powerCuts = flag.Int("power-cuts", 500, "number of simulated power cuts")
+var powerCuts = flag.Int("power-cuts", powerCutsDefault, "number of simulated power cuts")
 
 // TestPowerCuts is 500 power cuts at random operations: while writing, rotating,
 // compacting, opening and recovering.
@@ -374,36 +370,6 @@ func TestPowerCuts(t *testing.T) {
 		t.Fatalf("the test did next to nothing: %d batches acknowledged over %d starts", total.acked, total.boots)
 	}
 	t.Logf("%d power cuts, %d batches acknowledged, %d starts", seeds*cuts, total.acked, total.boots)
-}
-
-// TestEverySyncIsNeeded leaves one class of syncs out at a time: the power-cut
-// property must then fail.
-func TestEverySyncIsNeeded(t *testing.T) {
-	const seedsMax = 400
-	// A torn log is cut again if its renaming was lost, and the next creation syncs
-	// the directory anyway: no order of events makes these two matter.
-	harmless := map[crashfs.Sync]bool{crashfs.DirAfterTemp: true, crashfs.DirAfterRename: true}
-	for class := crashfs.NoSync + 1; class < crashfs.SyncClasses; class++ {
-		t.Run(strings.ReplaceAll(class.String(), " ", "-"), func(t *testing.T) {
-			t.Parallel()
-			seeds := uint64(seedsMax)
-			if harmless[class] {
-				seeds = 8
-			}
-			for seed := range seeds {
-				if err := newWorld(1000+seed, class).run(10); err != nil {
-					if harmless[class] {
-						t.Fatalf("without it: %v; it is needed after all", err)
-					}
-					t.Logf("seed %d: %v", seed, err)
-					return
-				}
-			}
-			if !harmless[class] {
-				t.Fatalf("nothing was lost without it in %d runs of 10 cuts", seeds)
-			}
-		})
-	}
 }
 
 func TestMemDiskIsADisk(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 
@@ -17,6 +16,9 @@ import (
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
+
+// tiny makes rotation and compaction as frequent as writes.
+var tiny = Options{WriteBuffer: 8 << 10, TableSize: 4 << 10}
 
 func object(counter uint64, value string) *version.Object {
 	return version.Write(nil, nil, version.Sibling{Dot: version.Dot{Actor: 5, Counter: counter}, HLC: version.HLC(counter), ContentType: "text/plain",
@@ -207,25 +209,6 @@ func TestCorruptTable(t *testing.T) {
 	}
 }
 
-// TestCompactionMeetsDamage: writing ends, with the file and the way out.
-func TestCompactionMeetsDamage(t *testing.T) {
-	o := Options{WriteBuffer: 64 << 10}
-	s, err := OpenOn(memDisk{damagedTables(t, 150, o)}, o)
-	for i := 0; err == nil && i < 10_000; i++ {
-		err = s.Commit(0, []*core.Batch{{Records: []core.RecordWrite{record(1, 2, fmt.Sprint("key-", i), object(1, string(make([]byte, 1000))))}}})
-	}
-	var damaged *DamagedError
-	if !errors.As(err, &damaged) || !strings.HasSuffix(damaged.File, ".ldb") || damaged.Offset == 0 || damaged.Dir != "mem" {
-		t.Fatalf("%v", err)
-	}
-	if s != nil {
-		if err := <-s.Fatal(); !errors.As(err, &damaged) {
-			t.Fatal(err)
-		}
-		_ = s.Close()
-	}
-}
-
 // TestBigCommit: many batches go in several writes, each of whole batches; small
 // ones go in one.
 func TestBigCommit(t *testing.T) {
@@ -293,7 +276,7 @@ func TestFailedCommitIsFatal(t *testing.T) {
 
 func TestFullDisk(t *testing.T) {
 	fs := crashfs.New(1)
-	s := openMem(t, fs, tiny)
+	s := openMem(t, fs, Options{})
 	fs.FullAfter(30_000)
 	acked := 0
 	for ; s.Commit(0, []*core.Batch{{Records: []core.RecordWrite{record(1, 1, fmt.Sprint(acked), object(1, "some value"))}}}) == nil; acked++ {
@@ -305,7 +288,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = s.Close()
-	s = openMem(t, fs.Reboot(), tiny)
+	s = openMem(t, fs.Reboot(), Options{})
 	defer func() { _ = s.Close() }()
 	for i := range acked {
 		if o, err := s.Record(1, 1, []byte(fmt.Sprint(i))); err != nil || o == nil {
