@@ -50,6 +50,7 @@ var table = []unit{
 	{dir: "hashring/ringraft", level: 5, class: adapter},
 	{dir: "node", level: 6, class: adapter},
 	{dir: "client", level: 6, class: adapter},
+	{dir: "sim/check", level: 6, class: pure},
 	{dir: "sim", level: 7, class: adapter, tree: true},
 	{dir: "cmd/quorate", level: 8, class: adapter, tree: true},
 }

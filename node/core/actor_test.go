@@ -33,10 +33,10 @@ func TestContextsAreExact(t *testing.T) {
 	x := w.put("a", "strict", "k", "x", having(zero))
 	y := w.put("a", "strict", "k", "y", having(zero))
 	w.expect("both", w.show(w.get("b", "strict", "k")), "x y")
+	y = w.put("a", "strict", "k", "y2", having(y)) // the later dot first: its context must not cover the earlier
+	w.expect("y overwrote its own", w.show(w.get("b", "strict", "k")), "x y2")
 	x = w.put("a", "strict", "k", "x2", having(x))
-	w.expect("x overwrote its own", w.show(w.get("b", "strict", "k")), "x2 y")
-	y = w.put("a", "strict", "k", "y2", having(y))
-	w.expect("y overwrote its own", w.show(w.get("b", "strict", "k")), "x2 y2")
+	w.expect("x overwrote its own", w.show(w.get("b", "strict", "k")), "x2 y2")
 	z := w.put("a", "strict", "k", "z", having(zero))
 	x = w.put("b", "strict", "k", "x3", having(x))
 	y = w.put("a", "strict", "k", "y3", having(y))
@@ -59,10 +59,10 @@ func TestContextsAreExactForManyWriters(t *testing.T) {
 			t.Fatalf("writer %d: %s", i, w.show(replies[i]))
 		}
 	}
-	for i := range replies {
+	for i := len(replies) - 1; i >= 0; i-- { // the later dots first: their contexts must not cover the earlier
 		w.put("abc"[i%3:][:1], "strict", "k", fmt.Sprintf("new%02d", i), having(replies[i]))
 		live := values(w.get("b", "strict", "k", rOf(All)).Object, w.wall())
-		if len(live) != MaxSiblings || live[i] != fmt.Sprintf("new%02d", i) || i+1 < MaxSiblings && live[i+1] != fmt.Sprintf("old%02d", i+1) {
+		if n := MaxSiblings - i; len(live) != MaxSiblings || live[0] != fmt.Sprintf("new%02d", i) || live[n-1] != fmt.Sprintf("new%02d", MaxSiblings-1) {
 			t.Fatalf("after writer %d: %v", i, live)
 		}
 	}
@@ -87,7 +87,7 @@ func TestAWriteWithoutContextReplacesWhatTheCoordinatorHolds(t *testing.T) {
 // D4, E1: a record that cannot be trusted is not absent. It is not read, nobody
 // mints on it, and the store's next dots are a new actor's.
 func TestACorruptRecordIsNeitherAbsentNorMintedOn(t *testing.T) {
-	w := newWorld(t, "abc", 1)
+	w := coldWorld(t, "abc")
 	w.put("a", "strict", "k", "v1", wOf(3))
 	w.put("a", "strict", "other", "v", wOf(3))
 	a := w.node("a")
@@ -120,7 +120,7 @@ func TestACorruptRecordIsNeitherAbsentNorMintedOn(t *testing.T) {
 
 // With every owner's copy quarantined there is no answer, but never "not found".
 func TestAllCopiesCorrupt(t *testing.T) {
-	w := newWorld(t, "abcde", 1)
+	w := coldWorld(t, "abcde")
 	w.put("a", "sloppy", "k", "v1", wOf(3))
 	for _, n := range w.nodes {
 		n.disk.corrupt[rowKey{bucket: 2, key: "k"}] = true
@@ -137,7 +137,7 @@ func TestAllCopiesCorrupt(t *testing.T) {
 // An owner that takes another's copy of a corrupt record refuses it, and the hint of
 // it finds a stand-in.
 func TestAWriteToACorruptRecordFindsAStandIn(t *testing.T) {
-	w := newWorld(t, "abcd", 1)
+	w := coldWorld(t, "abcd")
 	w.node("c").disk.corrupt[rowKey{bucket: 2, key: "k"}] = true
 	r := w.put("a", "sloppy", "k", "v", wOf(3))
 	w.expect("receipt", r.Receipt.String(), "n=3, need=3, acks=3, owners=2, fallbacks=1, synced=3")
@@ -223,10 +223,12 @@ func TestStampsAreAboveWhatTheyReplace(t *testing.T) {
 // same, and what is dropped is counted.
 func TestLWWKeepsOne(t *testing.T) {
 	w := newWorld(t, "abc", 1)
-	w.put("a", "lww", "k", "x", emptyHanded)
+	w.fate = cut(hold, everybody, everybody, MsgWrite)
+	w.put("a", "lww", "k", "x", wOf(1))
 	w.run(5 * time.Millisecond)
-	w.put("b", "lww", "k", "y", emptyHanded)
-	w.expect("one", w.settle("lww", "k"), "y")
+	w.put("b", "lww", "k", "y", wOf(1))
+	w.letGo()
+	w.run(100 * time.Millisecond) // nobody has read it, and each has merged it in its own order
 	dropped := uint64(0)
 	for _, n := range w.nodes {
 		if o := n.disk.records[rowKey{bucket: 4, key: "k"}]; len(o.Siblings) != 1 {
@@ -234,6 +236,7 @@ func TestLWWKeepsOne(t *testing.T) {
 		}
 		dropped += n.core.Stats().LWWDropped
 	}
+	w.expect("one", w.settle("lww", "k"), "y")
 	if dropped == 0 {
 		t.Error("nobody counted the dropped sibling")
 	}
@@ -247,7 +250,7 @@ func TestADeleteThatReadIsNotOlderThanWhatItRead(t *testing.T) {
 	w.view("d", "de")
 	w.view("e", "de")
 	w.view("c", "c")
-	w.fate = cut(drop, "c", "de")
+	w.fate = all(cut(drop, "c", "de"), cut(drop, "e", "d", MsgHint)) // d has nothing of it
 	w.expect("older", w.show(w.put("c", "lww", "k", "older", wOf(1))), "applied")
 	w.expect("newer", w.show(w.put("e", "lww", "k", "newer", wOf(1))), "applied")
 	w.expect("deleted", w.show(w.del("d", "lww", "k", rOf(1), wOf(1))), "applied")

@@ -47,6 +47,8 @@ type Config struct {
 	HLCBound version.HLC
 	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
 	HintBytes int64
+	// CacheBytes bounds the settled records kept in memory. 0: 6 MiB; negative: none.
+	CacheBytes int
 }
 
 // Core is one shard. Not safe for concurrent use: one goroutine steps it.
@@ -63,6 +65,7 @@ type Core struct {
 
 	parts    map[uint32]*part
 	overlay  overlay
+	cache    cache
 	clock    version.Clock
 	suspects map[hashring.SID]time.Duration // until
 
@@ -104,10 +107,14 @@ func New(cfg Config, eng Engine) *Core {
 	if cfg.HintBytes == 0 {
 		cfg.HintBytes = 256 << 20
 	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 6 << 20
+	}
 	return &Core{
 		cfg: cfg, eng: eng,
 		parts:    map[uint32]*part{},
 		overlay:  newOverlay(),
+		cache:    newCache(cfg.CacheBytes),
 		clock:    version.NewClock(cfg.HLCBound),
 		suspects: map[hashring.SID]time.Duration{},
 		ops:      map[uint64]op{},
@@ -202,7 +209,7 @@ func (c *Core) dispatch(m *Message) {
 // onSynced: batches up to seq are durable. What waited for them goes on.
 func (c *Core) onSynced(seq uint64) {
 	c.durable = max(c.durable, seq)
-	c.overlay.settle(c.durable)
+	c.overlay.settle(c.durable, &c.cache)
 	n := 0
 	for n < len(c.waits) && c.waits[n].seq <= c.durable {
 		n++

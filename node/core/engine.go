@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -74,6 +75,10 @@ type Counters struct {
 	Tombstones uint64 // records that are only tombstones
 	Bytes      uint64 // about, of the records
 	Hints      []HintCount
+}
+
+func (c *Counters) equal(o *Counters) bool {
+	return c.Keys == o.Keys && c.Tombstones == o.Tombstones && c.Bytes == o.Bytes && slices.Equal(c.Hints, o.Hints)
 }
 
 // HintCount is what is held for one target.

@@ -21,6 +21,7 @@ type getOp struct {
 	deadline time.Duration
 	hedged   bool
 	repair   *quorum.Put // E11: the write-back that the answer waits for
+	repairAt uint64      // the batch that makes this store's copy of it durable
 	object   *version.Object
 	done     func(c *Core, g *getOp, code Code)
 }
@@ -138,10 +139,11 @@ func (g *getOp) readOwn(c *Core, fallback bool) {
 }
 
 func (g *getOp) onDurable(c *Core) {
-	if g.repair != nil {
-		g.repair.Ack(c.cfg.Self, hashring.SID{})
-	} else {
+	switch {
+	case g.repair == nil:
 		g.tally.Reply(c.cfg.Self, g.own)
+	case g.repairAt != 0 && g.repairAt <= c.durable: // not the older copy that the read has waited for
+		g.repair.Ack(c.cfg.Self, hashring.SID{})
 	}
 	g.pump(c)
 }
@@ -248,7 +250,7 @@ func (g *getOp) won(c *Core) {
 		return
 	}
 	n := len(g.plan.owners)
-	policy := quorum.Policy{N: n, Need: max(hashring.Majority(n), g.plan.bucket.W)}
+	policy := quorum.Policy{N: n, Need: min(n, max(hashring.Majority(n), g.plan.bucket.W))}
 	g.repair = quorum.NewPut(policy, g.plan.owners, nil, c.reachable)
 	for _, s := range g.tally.Abreast(g.object) {
 		g.repair.Ack(s, hashring.SID{})
@@ -273,6 +275,7 @@ func (g *getOp) repairOne(c *Core, s hashring.SID, id uint64) {
 	case seq <= c.durable:
 		g.repair.Ack(s, hashring.SID{})
 	default:
+		g.repairAt = seq
 		c.awaitSync(seq, g.id)
 	}
 }

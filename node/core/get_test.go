@@ -139,14 +139,14 @@ func TestAFallbacksSilenceIsNoAbsence(t *testing.T) {
 // A session's token asks on until the answer includes it, else says so (503).
 func TestReadAfter(t *testing.T) {
 	w := newWorld(t, "abcde", 1)
-	token := w.onlyAt("b", "sloppy", "k", "v", "ac")
+	token := w.onlyAt("b", "sloppy", "k", "v", "acde")
 	w.expect("r=1 at a, without", w.show(w.get("a", "sloppy", "k", rOf(1))), "key_not_found")
 	g := w.get("a", "sloppy", "k", rOf(1), readAfter(token))
 	w.expect("r=1 at a, with", w.show(g), "v")
 	if g.Receipt.Acks < 2 {
 		t.Errorf("receipt %v", g.Receipt)
 	}
-	token = w.onlyAt("b", "sloppy", "k2", "v", "ac")
+	token = w.onlyAt("b", "sloppy", "k2", "v", "acde")
 	w.view("a", "acde")
 	stale := w.get("a", "sloppy", "k2", rOf(1), readAfter(token))
 	w.expect("without b", w.show(stale), "stale_replica")

@@ -149,7 +149,7 @@ func play(seed uint64, logs, traced bool) (m *mini, err error) {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	m.set(names)
+	m.set(names, seed)
 	for range 40 {
 		m.act()
 		w.run(m.pause())
@@ -160,7 +160,7 @@ func play(seed uint64, logs, traced bool) (m *mini, err error) {
 	return m, m.end()
 }
 
-func (m *mini) set(names string) {
+func (m *mini) set(names string, seed uint64) {
 	w, r := m.w, m.w.rng
 	m.bucket = []string{"sloppy", "sloppy", "strict", "lww"}[r.IntN(4)]
 	m.keys = []string{"k1", "k2", "k3"}[:1+r.IntN(3)]
@@ -172,6 +172,9 @@ func (m *mini) set(names string) {
 	m.truth = newTruth(w)
 	narrow := r.IntN(8) == 0
 	for _, n := range w.nodes {
+		if n.cache = -1; seed%2 == 0 {
+			n.cache = 500 // a record or two
+		}
 		if narrow { // room for a hint or two
 			n.hintBytes = int64(1 + r.IntN(300))
 		}
@@ -235,6 +238,8 @@ func (m *mini) act() {
 			}
 		}
 		w.view(n.name, alive)
+	case k < 90:
+		w.step(n, Event{Space: Tri(1 + r.IntN(2))})
 	case k < 94:
 		if o := m.anyNode(); o != n {
 			m.blocked[[2]*wnode{n, o}] = fate(1 + r.IntN(2))
@@ -299,7 +304,8 @@ func (m *mini) write(n *wnode, req *Request, key, holder string, with *token) {
 	n.calls = append(n.calls, c)
 	c.then = func() {
 		m.fail(a.ackedAsSaid())
-		if c.reply.Outcome != NotApplied && len(c.reply.Context.Seen) > 0 {
+		// A write that no store took at all is one that nobody can know more of.
+		if c.reply.Outcome != NotApplied && len(a.mints) > 0 {
 			m.tokens[holder] = a.gained(c.reply)
 		}
 	}
@@ -350,7 +356,7 @@ func (m *mini) end() error {
 		if n.core == nil {
 			w.start(n, true)
 		}
-		w.step(n, Event{Confirmed: true})
+		w.step(n, Event{Confirmed: true}, Event{Space: Yes})
 		w.release(n)
 	}
 	alive := ""

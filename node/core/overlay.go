@@ -47,13 +47,16 @@ func (o *overlay) put(k rowKey, s staged) {
 	o.bytes += size
 }
 
-// settle forgets rows whose newest object is durable.
-func (o *overlay) settle(durable uint64) {
+// settle hands rows whose newest object is durable over to the cache.
+func (o *overlay) settle(durable uint64, to *cache) {
 	n := 0
 	for n < len(o.queue) && o.queue[n].seq <= durable {
 		q := &o.queue[n]
 		if s, ok := o.rows[q.key]; ok && s.seq <= durable {
 			delete(o.rows, q.key)
+			if q.key.target.IsZero() {
+				to.put(q.key.bucket, q.key.key, s.object)
+			}
 		}
 		o.bytes -= q.size
 		q.key.key = "" // the queue's array must not keep it alive
@@ -72,7 +75,13 @@ func (c *Core) record(p uint32, b hashring.BucketID, key []byte) (*version.Objec
 			return s.object, s.seq, nil
 		}
 	}
+	if o, ok := c.cache.get(b, key); ok {
+		return o, 0, nil
+	}
 	o, err := c.eng.Record(p, b, key)
+	if err == nil && o != nil {
+		c.cache.put(b, string(key), o)
+	}
 	if err != nil {
 		c.stats.Corrupt++
 		c.part(p).forgetActors() // E1: what it minted for the key may be forgotten
@@ -146,8 +155,11 @@ func (c *Core) closeBatch() {
 		return
 	}
 	for _, p := range c.touched {
-		c.batch.Counters = append(c.batch.Counters, CountersWrite{p.id, p.counters})
 		p.dirty = false
+		if !p.counters.equal(&p.written) { // overwriting a value by one of its size changes none
+			c.batch.Counters = append(c.batch.Counters, CountersWrite{p.id, p.counters})
+			p.written = p.counters
+		}
 	}
 	c.touched = c.touched[:0]
 	c.ready.Batch, c.batch = c.batch, nil

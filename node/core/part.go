@@ -12,6 +12,7 @@ import (
 type part struct {
 	id       uint32
 	counters Counters // as of the newest staged batch; its Hints are never changed in place
+	written  Counters // as the newest batch has them
 	dirty    bool
 	actors   []actor // mint the dots of this store for this partition
 	stoodIn  bool    // minted as a fallback since the actors were drawn (E1b)
@@ -34,7 +35,7 @@ func (c *Core) part(id uint32) *part {
 		p = &part{id: id}
 		counters, err := c.eng.Counters(id)
 		assert.That(err == nil, "D4", "counters of partition %d: %v", id, err)
-		p.counters = counters
+		p.counters, p.written = counters, counters
 		for _, h := range counters.Hints {
 			c.hintBytes += int64(h.Bytes)
 		}

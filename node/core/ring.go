@@ -24,12 +24,10 @@ func (c *Core) onRing(r *hashring.Ring) {
 	parked := c.parked
 	c.parked = nil
 	for _, p := range parked {
-		if int(p.m.Partition) >= len(r.Partitions) {
-			continue
-		}
-		if c.ahead(p.m) {
+		switch {
+		case !r.HasRing() || c.ahead(p.m):
 			c.parked = append(c.parked, p)
-		} else {
+		case int(p.m.Partition) < len(r.Partitions):
 			c.dispatch(p.m)
 		}
 	}

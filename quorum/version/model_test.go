@@ -69,7 +69,6 @@ type replica struct {
 type history struct {
 	replicas []replica
 	contexts []clientContext
-	hlc      HLC
 	causal   bool // stamps above all that the write has seen, as E9 gives them
 	conflict func(*Object) *Object
 }
