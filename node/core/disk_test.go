@@ -18,7 +18,6 @@ type disk struct {
 	counters map[uint32]Counters
 	bound    version.HLC
 	corrupt  map[rowKey]bool // rows that cannot be trusted
-	reads    int
 }
 
 type storedHint struct {
@@ -31,7 +30,6 @@ func newDisk() *disk {
 }
 
 func (d *disk) Record(p uint32, b hashring.BucketID, key []byte) (*version.Object, error) {
-	d.reads++
 	k := rowKey{partition: p, bucket: b, key: string(key)}
 	if d.corrupt[k] {
 		return nil, ErrCorrupt

@@ -25,7 +25,7 @@ func (c *Core) onRing(r *hashring.Ring) {
 	c.parked = nil
 	for _, p := range parked {
 		switch {
-		case !r.HasRing() || c.ahead(p.m):
+		case c.ahead(p.m):
 			c.parked = append(c.parked, p)
 		case int(p.m.Partition) < len(r.Partitions):
 			c.dispatch(p.m)
