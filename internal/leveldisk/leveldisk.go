@@ -67,7 +67,7 @@ func (e *ErrDamaged) Error() string {
 // pinned per open table, data blocks are left to the page cache.
 func Defaults() *opt.Options {
 	return &opt.Options{
-		WriteBuffer:            32 * opt.MiB,
+		WriteBuffer:            16 * opt.MiB,
 		CompactionTableSize:    8 * opt.MiB,
 		CompactionTotalSize:    64 * opt.MiB,
 		OpenFilesCacheCapacity: DefaultOpenFiles,

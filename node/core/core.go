@@ -47,7 +47,7 @@ type Config struct {
 	HLCBound version.HLC
 	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
 	HintBytes int64
-	// CacheBytes bounds the settled records kept in memory. 0: 6 MiB; negative: none.
+	// CacheBytes bounds the settled records kept in memory. 0: 12 MiB; negative: none.
 	CacheBytes int
 }
 
@@ -108,7 +108,7 @@ func New(cfg Config, eng Engine) *Core {
 		cfg.HintBytes = 256 << 20
 	}
 	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 6 << 20
+		cfg.CacheBytes = 12 << 20
 	}
 	return &Core{
 		cfg: cfg, eng: eng,

@@ -23,7 +23,7 @@ import (
 
 // Options of Open; the zero value is what a node runs with.
 type Options struct {
-	// WriteBuffer is the size of a memtable and its journal in bytes, 0: 32 MiB. Two
+	// WriteBuffer is the size of a memtable and its journal in bytes, 0: 16 MiB. Two
 	// are in memory while one is written to a table.
 	WriteBuffer int
 	// TableSize is the size of a table in bytes, 0: 8 MiB.
