@@ -31,6 +31,26 @@ func TestMaxOps(t *testing.T) {
 	w.expect("then", w.show(w.put("a", "strict", "k", "v")), "applied")
 }
 
+// Slices being read are bounded: a scan beyond it is refused at once, so that the
+// listing goes on with the next owner.
+func TestMaxLoads(t *testing.T) {
+	w := newWorld(t, "abc", 1)
+	a := w.node("a")
+	c := a.core
+	scan := Message{Kind: MsgScan, From: sidOf("b"), To: a.sid, RingVersion: w.ring.Version, Epoch: 5, Bucket: 2, Limit: 1}
+	events := make([]Event, MaxLoads)
+	for i := range events {
+		events[i].Message = &scan
+	}
+	if r := c.Step(Now{Mono: w.now}, events); len(r.Loads) != MaxLoads || len(r.Now) != 0 {
+		t.Fatalf("%d loads, %d answers", len(r.Loads), len(r.Now))
+	}
+	r := c.Step(Now{Mono: w.now}, []Event{{Message: &scan}})
+	if len(r.Loads) != 0 || len(r.Now) != 1 || r.Now[0].Message.Reason != quorum.ReasonOverloaded {
+		t.Errorf("one more: %d loads, %+v", len(r.Loads), r.Now)
+	}
+}
+
 // Bytes that wait for the disk are bounded: past that writes are refused by the
 // coordinator and by replicas, reads go on, and a sync makes room.
 func TestMaxOverlay(t *testing.T) {

@@ -28,6 +28,27 @@ type cached struct {
 	used   bool // since it last came up for eviction
 }
 
+// maxCached bounds one object in the cache, in bytes.
+const maxCached = 16 << 10
+
+// compact is o with values of its own: those of a message are a small part of the
+// buffer it arrived in, which must not be kept alive for them.
+func compact(o *version.Object) *version.Object {
+	total := 0
+	for i := range o.Siblings {
+		total += len(o.Siblings[i].Value)
+	}
+	buf := make([]byte, 0, total)
+	out := &version.Object{Context: o.Context, Siblings: make([]version.Sibling, len(o.Siblings))}
+	for i, s := range o.Siblings {
+		from := len(buf)
+		buf = append(buf, s.Value...)
+		s.Value = buf[from:len(buf):len(buf)]
+		out.Siblings[i] = s
+	}
+	return out
+}
+
 // entryBytes is about what an entry takes beside its object and key.
 const entryBytes = 160
 
@@ -42,17 +63,19 @@ func (c *cache) get(b hashring.BucketID, key []byte) (*version.Object, bool) {
 	return e.object, true
 }
 
-// put remembers the key's settled object; nil forgets the key.
+// put remembers the key's settled object; nil forgets the key, and so does an
+// object that is too large to be copied within a step.
 func (c *cache) put(b hashring.BucketID, key string, o *version.Object) {
-	k := cacheKey{b, key}
-	e := c.rows[k]
-	if o == nil {
-		c.drop(e)
-		return
-	}
 	if c.limit < 0 {
 		return
 	}
+	k := cacheKey{b, key}
+	e := c.rows[k]
+	if o == nil || o.Size() > maxCached {
+		c.drop(e)
+		return
+	}
+	o = compact(o)
 	size := o.Size() + len(key) + entryBytes
 	if e == nil {
 		e = &cached{key: k}

@@ -16,6 +16,7 @@ func TestCacheIsBoundedAndNeverOld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newCache(rapid.IntRange(-1, 3000).Draw(t, "limit"))
 		newest := map[cacheKey]*version.Object{}
+		count := uint64(0)
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			k := cacheKey{hashring.BucketID(rapid.IntRange(1, 2).Draw(t, "bucket")), fmt.Sprint("k", rapid.IntRange(0, 9).Draw(t, "key"))}
 			switch rapid.IntRange(0, 5).Draw(t, "op") {
@@ -23,16 +24,18 @@ func TestCacheIsBoundedAndNeverOld(t *testing.T) {
 				c.put(k.bucket, k.key, nil)
 				delete(newest, k)
 			case 1, 2, 3:
-				newest[k] = &version.Object{Siblings: []version.Sibling{{Value: make([]byte, rapid.IntRange(0, 900).Draw(t, "size"))}}}
+				count++ // tells the objects apart: what is kept is a copy
+				size := rapid.SampledFrom([]int{0, 50, 900, maxCached}).Draw(t, "size")
+				newest[k] = &version.Object{Siblings: []version.Sibling{{Dot: version.Dot{Actor: 1, Counter: count}, Value: make([]byte, size)}}}
 				c.put(k.bucket, k.key, newest[k])
 			default:
-				if o, ok := c.get(k.bucket, []byte(k.key)); ok && o != newest[k] {
+				if o, ok := c.get(k.bucket, []byte(k.key)); ok && !version.Same(o, newest[k]) {
 					t.Fatalf("%v is old", k)
 				}
 			}
 			size := 0
 			for k, e := range c.rows {
-				if e.object != newest[k] {
+				if !version.Same(e.object, newest[k]) || cap(e.object.Siblings[0].Value) != len(e.object.Siblings[0].Value) {
 					t.Fatalf("%v is old", k)
 				}
 				size += e.object.Size() + len(k.key) + entryBytes

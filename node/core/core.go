@@ -28,6 +28,7 @@ const (
 	MaxOps        = 16 << 10 // requests in flight; more are Overloaded
 	MaxOverlay    = 64 << 20 // bytes staged and not yet durable; more writes are Overloaded
 	MaxParked     = 1024     // peer messages waiting for a newer ring
+	MaxLoads      = 4 << 10  // slices being read for listings and hand-offs; more are refused
 	parkedFor     = 2 * time.Second
 	suspectFor    = time.Second            // fast suspicion expires by itself
 	lateAfter     = 500 * time.Millisecond // an owner that has not acked by then gets a stand-in

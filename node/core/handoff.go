@@ -67,6 +67,9 @@ func (p *pullOp) end(c *Core) {
 
 // onHintPull (holder): read a slice of what is durable and send it.
 func (c *Core) onHintPull(m *Message) {
+	if len(c.loads) >= MaxLoads {
+		return // the target asks again
+	}
 	from, id, p := m.From, m.ID, m.Partition
 	c.load(Load{Kind: LoadHints, Partition: p, Target: from, After: m.Cursor, MaxRows: int(min(m.Limit, pullRows)), MaxBytes: LoadSliceBytes}, func(l *Loaded) {
 		if l.Err == nil {

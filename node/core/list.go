@@ -97,8 +97,12 @@ func (o *listOp) ask(c *Core, i int) {
 func (c *Core) onScan(m *Message) {
 	reply := &Message{Kind: MsgScanReply, To: m.From, ID: m.ID, Partition: m.Partition}
 	bucket, why := c.admit(m)
-	if why == quorum.ReasonNone && !c.confirmed {
+	switch {
+	case why != quorum.ReasonNone:
+	case !c.confirmed:
 		why = quorum.ReasonStarting
+	case len(c.loads) >= MaxLoads:
+		why = quorum.ReasonOverloaded
 	}
 	if why != quorum.ReasonNone {
 		reply.Reason = why
