@@ -30,7 +30,7 @@ func (c *Core) onForward(m *Message) {
 	switch {
 	case !ok || c.stale(m):
 		c.decline(to, m.Partition, quorum.ReasonStaleEpoch)
-	case len(c.ops) >= MaxOps || c.draining:
+	case c.outlived(m), len(c.ops) >= MaxOps, c.draining:
 		c.decline(to, m.Partition, quorum.ReasonOverloaded)
 	default:
 		pl := c.plan(bucket, r.Key)
@@ -41,6 +41,15 @@ func (c *Core) onForward(m *Message) {
 		r.Timeout = m.Timeout
 		c.coordinateWrite(to, r, pl, true)
 	}
+}
+
+// outlived tells that m may have waited here, unread, until nobody waits for it any
+// more: this process stood still for longer than the request had. Its coordinator
+// has then re-sent the write to another owner (E16), and whoever saw that one
+// applied may have overwritten or deleted it since: minting it now would bring it
+// back. A live request that is declined too goes on to the next owner.
+func (c *Core) outlived(m *Message) bool {
+	return c.resumed > 0 && c.now.Mono-c.resumed < tickEvery && m.Timeout <= c.stoodFor
 }
 
 // begin plans a client's request and takes the road of its kind.

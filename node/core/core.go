@@ -48,7 +48,7 @@ type Config struct {
 	HLCBound version.HLC
 	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
 	HintBytes int64
-	// CacheBytes bounds the settled records kept in memory. 0: 12 MiB; negative: none.
+	// CacheBytes bounds the settled records kept in memory. 0: 4 MiB; negative: none.
 	CacheBytes int
 }
 
@@ -63,6 +63,8 @@ type Core struct {
 	confirmed bool // answers as an owner (D6)
 	lowSpace  bool // below the reserve (D3)
 	draining  bool
+	resumed   time.Duration // when this shard last found that it had stood still
+	stoodFor  time.Duration // and for how long
 
 	parts    map[uint32]*part
 	overlay  overlay
@@ -109,7 +111,7 @@ func New(cfg Config, eng Engine) *Core {
 		cfg.HintBytes = 256 << 20
 	}
 	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 12 << 20
+		cfg.CacheBytes = 4 << 20
 	}
 	return &Core{
 		cfg: cfg, eng: eng,
@@ -127,6 +129,7 @@ func New(cfg Config, eng Engine) *Core {
 // Step takes what has happened and returns what is to be done. The Ready is valid
 // until the next Step; its Batch stays valid.
 func (c *Core) Step(now Now, events []Event) *Ready {
+	c.notePause(now)
 	c.now = now
 	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0]}
 	for i := range events {
@@ -136,6 +139,14 @@ func (c *Core) Step(now Now, events []Event) *Ready {
 	c.closeBatch()
 	c.ready.Deadline = c.timers.next()
 	return &c.ready
+}
+
+// notePause notices that the process stood still: a shard with a ring is stepped at
+// least once a tick.
+func (c *Core) notePause(now Now) {
+	if gap := now.Mono - c.now.Mono; c.now.Mono > 0 && gap > pausedFrom {
+		c.resumed, c.stoodFor = now.Mono, gap
+	}
 }
 
 func (c *Core) event(e *Event) {

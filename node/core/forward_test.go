@@ -197,3 +197,29 @@ func TestALateReplyToThePreviousProcessIsNobodys(t *testing.T) {
 	w.expect("put", w.show(w.wait(c)), "write_quorum_timeout unknown")
 	w.expect("get", w.show(w.wait(g)), "read_quorum_timeout")
 }
+
+// A forwarded write that may have lain unread while its owner stood still is
+// declined: by now it may have been applied elsewhere and deleted again.
+func TestAPausedOwnerDeclinesWhatMayBeOver(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.run(2 * time.Second)
+	c := w.node("a").core
+	id := byte(0)
+	forward := func(timeout time.Duration) string {
+		id++
+		r := Request{Op: OpPut, Bucket: "strict", Key: []byte{id}, Value: []byte("v"), ID: [16]byte{id}}
+		m := Message{Kind: MsgForward, From: sidOf("d"), ID: uint64(id), RingVersion: w.ring.Version, Epoch: 5, Request: &r, Timeout: timeout}
+		for _, out := range c.Step(Now{Mono: w.now}, []Event{{Message: &m}}).Now {
+			if out.Message.Kind == MsgForwarded && out.Message.ID == uint64(id) && out.Message.Reply == nil {
+				return out.Message.Reason.String()
+			}
+		}
+		return "taken"
+	}
+	w.expect("before", forward(2*time.Second), "taken")
+	w.now += 3 * time.Second // it stands still
+	w.expect("two seconds were left", forward(2*time.Second), "overloaded")
+	w.expect("ten seconds were left", forward(10*time.Second), "taken")
+	w.now += tickEvery
+	w.expect("a tick later", forward(2*time.Second), "taken")
+}

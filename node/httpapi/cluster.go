@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
 )
@@ -18,6 +20,8 @@ type ClusterStatus struct {
 	Partitions  PartitionHealth `json:"partitions"`
 	Hints       HintStatus      `json:"hints"`
 	Repair      RepairStatus    `json:"repair"`
+	// Testing names what is switched on that only tests may switch on: "n1 peer-via".
+	Testing []string `json:"testing,omitempty"`
 }
 
 // NodeStatus is one registered store and the node that runs on it.
@@ -32,12 +36,13 @@ type NodeStatus struct {
 	API     string              `json:"api"`
 	Voter   bool                `json:"voter"` // has a vote in the Raft group
 	// Partitions is how many replica lists hold the store.
-	Partitions int    `json:"partitions"`
-	Keys       uint64 `json:"keys"`  // live keys it holds
-	Bytes      uint64 `json:"bytes"` // of records, about
-	Hints      uint64 `json:"hints"` // held for others
-	HintBytes  uint64 `json:"hint_bytes"`
-	Note       string `json:"note,omitempty"` // for the operator, one sentence
+	Partitions int      `json:"partitions"`
+	Keys       uint64   `json:"keys"`  // live keys it holds
+	Bytes      uint64   `json:"bytes"` // of records, about
+	Hints      uint64   `json:"hints"` // held for others
+	HintBytes  uint64   `json:"hint_bytes"`
+	Note       string   `json:"note,omitempty"`    // for the operator, one sentence
+	Testing    []string `json:"testing,omitempty"` // as at the cluster, without the name
 }
 
 // PartitionHealth counts partitions by what their owners can do now.
@@ -115,6 +120,7 @@ func NodesFromRing(r *hashring.Ring, alive func(hashring.SID) bool) []NodeStatus
 		}
 		out = append(out, n)
 	}
+	slices.SortFunc(out, func(a, b NodeStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.SID, b.SID)) })
 	return out
 }
 

@@ -194,7 +194,11 @@ func (b *Run) Counts() Counts {
 	return Counts{Ops: b.done.Load(), Retries: b.tries.n.Load(), Errors: b.errors.n.Load()}
 }
 
-// preload writes every key once; the first failure ends it.
+// preloadTries is how often the write of one key is tried before the run: a node may
+// die meanwhile, and nobody has read the key yet, so writing it again is harmless.
+const preloadTries = 3
+
+// preload writes every key; the first that cannot be written ends it.
 func (b *Run) preload(ctx context.Context) error {
 	if b.o.Progress != nil {
 		fmt.Fprintf(b.o.Progress, "writing %d keys first\n", b.o.Keys)
@@ -204,9 +208,12 @@ func (b *Run) preload(ctx context.Context) error {
 	for _, w := range b.workers {
 		g.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(b.o.Keys); i = next.Add(1) - 1 {
-				opCtx, cancel := context.WithTimeout(gctx, b.o.OpTimeout)
-				f := w.plainWrite(opCtx, keyName(b.o.Prefix, int(i)))
-				cancel()
+				var f *failure
+				for try := 0; try == 0 || f != nil && try < preloadTries && gctx.Err() == nil; try++ {
+					opCtx, cancel := context.WithTimeout(gctx, b.o.OpTimeout)
+					f = w.plainWrite(opCtx, keyName(b.o.Prefix, int(i)))
+					cancel()
+				}
 				if f != nil {
 					return fmt.Errorf("writing the keys before the run: %w", f)
 				}
