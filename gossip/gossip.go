@@ -31,8 +31,10 @@ type Config struct {
 	Ring     func() []string // gossip addresses of the ring's members, for the rejoin loop
 
 	Transport memberlist.Transport // tests; nil: TCP and UDP at Bind
-	Log       *slog.Logger
-	Fast      bool // shorter intervals, for tests
+	// Via, for tests, gives the address to dial or send to in place of one; nil: itself.
+	Via  func(addr string) string
+	Log  *slog.Logger
+	Fast bool // shorter intervals, for tests
 }
 
 // Gossip is one running member. Its goroutines: publish (views), update (own
@@ -145,7 +147,7 @@ func (g *Gossip) open() error {
 	c.Transport = g.cfg.Transport
 	own := false
 	if c.Transport == nil {
-		t, bound, err := listen(g.ctx, g.cfg.Bind, c.Logger)
+		t, bound, err := listen(g.ctx, g.cfg.Bind, g.cfg.Via, c.Logger)
 		if err != nil {
 			return err
 		}

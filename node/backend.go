@@ -39,11 +39,12 @@ func (b backend) Self() httpapi.Self {
 
 // nodeReport is what a node tells another one about itself (control call "status").
 type nodeReport struct {
-	Version   string `json:"version"`
-	Keys      uint64 `json:"keys"`
-	Bytes     uint64 `json:"bytes"`
-	Hints     uint64 `json:"hints"`
-	HintBytes uint64 `json:"hint_bytes"`
+	Version   string   `json:"version"`
+	Keys      uint64   `json:"keys"`
+	Bytes     uint64   `json:"bytes"`
+	Hints     uint64   `json:"hints"`
+	HintBytes uint64   `json:"hint_bytes"`
+	Testing   []string `json:"testing,omitempty"`
 }
 
 const (
@@ -53,7 +54,7 @@ const (
 
 func (n *Node) report() nodeReport {
 	t := n.totals()
-	return nodeReport{Version: buildinfo.Version, Keys: t.Keys, Bytes: t.Bytes, Hints: t.Hints, HintBytes: t.HintBytes}
+	return nodeReport{Version: buildinfo.Version, Keys: t.Keys, Bytes: t.Bytes, Hints: t.Hints, HintBytes: t.HintBytes, Testing: n.testing.on()}
 }
 
 func (n *Node) reportJSON() ([]byte, error) { return json.Marshal(n.report()) }
@@ -92,6 +93,9 @@ func (b backend) Cluster(ctx context.Context) httpapi.ClusterStatus {
 	for i := range out.Nodes {
 		out.Hints.Pending += out.Nodes[i].Hints
 		out.Hints.Bytes += out.Nodes[i].HintBytes
+		for _, on := range out.Nodes[i].Testing {
+			out.Testing = append(out.Testing, out.Nodes[i].Name+" "+on)
+		}
 	}
 	return out
 }
@@ -114,4 +118,5 @@ func (n *Node) fill(ctx context.Context, ring *hashring.Ring, node *httpapi.Node
 		}
 	}
 	node.Version, node.Keys, node.Bytes, node.Hints, node.HintBytes = r.Version, r.Keys, r.Bytes, r.Hints, r.HintBytes
+	node.Testing = r.Testing
 }

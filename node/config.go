@@ -26,4 +26,12 @@ type Config struct {
 	ShutdownTimeout time.Duration `koanf:"shutdown-timeout" doc:"How long a stop waits for requests in flight." default:"10s"`
 	NameWait        time.Duration `koanf:"name-wait" hidden:"true" doc:"How long a newcomer waits for a taken name." default:"30s"`
 	Profile         bool          `koanf:"profile" doc:"Serve /debug/pprof on the API address." default:"false"`
+
+	// The section of the tests, see testing.go.
+	TestingPeerVia     []string      `koanf:"testing.peer-via" hidden:"true" doc:"Peer addresses and what to dial instead: ADDR=VIA."`
+	TestingGossipVia   []string      `koanf:"testing.gossip-via" hidden:"true" doc:"Gossip addresses and what to dial and send to instead: ADDR=VIA."`
+	TestingClockOffset time.Duration `koanf:"testing.clock-offset" hidden:"true" doc:"Added to the wall clock that stamps are made from." default:"0s"`
+	TestingRaftPaused  bool          `koanf:"testing.raft-paused" hidden:"true" doc:"Cut this node's Raft streams." default:"false"`
+	TestingDiskFull    bool          `koanf:"testing.disk-full" hidden:"true" doc:"Behave as if free space were below the reserve." default:"false"`
+	TestingSwitches    string        `koanf:"testing.switches" hidden:"true" doc:"JSON file with any of clock-offset, raft-paused, disk-full, read again and again; it beats the keys."`
 }

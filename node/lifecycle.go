@@ -135,6 +135,8 @@ type lifeConfig struct {
 	Log     *slog.Logger
 	Times   lifeTimes // zero: lifeDefaults
 	Fast    bool      // Raft's shorter timeouts, for tests
+	// RaftPaused, when it says true, cuts this node's Raft streams; nil: never.
+	RaftPaused func() bool
 }
 
 // lifeTimes is every wait in one place.
@@ -188,7 +190,7 @@ func (l *lifecycle) open(p lifePeer, layer ringraft.Layer, dir string) error {
 	}
 	r, err := ringraft.Open(ringraft.Config{
 		SID: l.self, PeerAddr: l.cfg.Peer, Dir: dir, MustExist: !l.cluster().IsZero(), Layer: layer, AddrOf: l.peerAddr,
-		OnState: l.learn, OnFatal: l.fatal, Log: l.log, Fast: l.cfg.Fast,
+		OnState: l.learn, OnFatal: l.fatal, Log: l.log, Fast: l.cfg.Fast, Paused: l.cfg.RaftPaused,
 	})
 	if err != nil {
 		return err

@@ -29,10 +29,12 @@ type storeStats = store.Stats
 
 // Node is one running node.
 type Node struct {
-	cfg   Config
-	log   *slog.Logger
-	self  hashring.SID
-	began time.Time
+	cfg     Config
+	log     *slog.Logger
+	seams   seams
+	testing testSection
+	self    hashring.SID
+	began   time.Time
 
 	store    *store.Store
 	peers    *peer.Transport
@@ -61,7 +63,15 @@ type Node struct {
 // Start opens the data directory and starts a node; it returns once every port is
 // served. /readyz says when the node is of use. Errors name what to do about them.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
-	n := &Node{cfg: cfg, log: log, began: time.Now(), stopData: make(chan struct{}), stopDisk: make(chan struct{}), done: make(chan error, 1)}
+	return startOn(ctx, seams{}, cfg, log)
+}
+
+// startOn is Start on a given network.
+func startOn(ctx context.Context, s seams, cfg Config, log *slog.Logger) (*Node, error) {
+	n := &Node{cfg: cfg, log: log, seams: s, began: time.Now(), stopData: make(chan struct{}), stopDisk: make(chan struct{}), done: make(chan error, 1)}
+	if err := n.testing.init(&cfg); err != nil {
+		return nil, err
+	}
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.undo())
@@ -73,7 +83,7 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
 // network is served last.
 func (n *Node) start(ctx context.Context) (err error) {
 	var ports ports
-	if ports, err = openPorts(n.cfg); err != nil {
+	if ports, err = openPorts(n.cfg, n.seams); err != nil {
 		return err
 	}
 	if n.store, err = store.Open(n.cfg.Data, store.Options{}); err != nil {
@@ -97,6 +107,7 @@ func (n *Node) start(ctx context.Context) (err error) {
 		return errors.Join(err, ports.api.Close())
 	}
 	n.rest.Go(func() { n.watch(ctx) })
+	n.followTesting(ctx)
 	n.serve(ports.api)
 	return nil
 }
@@ -129,7 +140,7 @@ func (n *Node) wantRing(version uint64, from hashring.SID) { n.life.Want(version
 
 // now is the time as the core takes it: monotonic since the start, and the wall's.
 func (n *Node) now() core.Now {
-	return core.Now{Mono: time.Since(n.began), WallMS: time.Now().UnixMilli()}
+	return core.Now{Mono: time.Since(n.began), WallMS: time.Now().UnixMilli() + n.testing.clockMS.Load()}
 }
 
 func (n *Node) serve(l net.Listener) {
@@ -181,7 +192,7 @@ func (n *Node) watchSpace(low bool) bool {
 		n.log.Warn("cannot measure free disk space", "err", err)
 		return low
 	}
-	now := free < uint64(n.cfg.DiskReserve)
+	now := free < uint64(n.cfg.DiskReserve) || n.testing.diskFull.Load()
 	if now == low {
 		return low
 	}

@@ -21,11 +21,11 @@ type ports struct {
 }
 
 // openPorts listens before anything else starts, so that a taken port changes nothing.
-func openPorts(cfg Config) (p ports, err error) {
-	if p.api, err = listen("--api", cfg.API); err != nil {
+func openPorts(cfg Config, s seams) (p ports, err error) {
+	if p.api, err = listen(s, "--api", cfg.API); err != nil {
 		return p, err
 	}
-	if p.peer, err = listen("--peer", cfg.Peer); err != nil {
+	if p.peer, err = listen(s, "--peer", cfg.Peer); err != nil {
 		return p, errors.Join(err, p.api.Close())
 	}
 	for _, a := range []struct {
@@ -42,8 +42,8 @@ func openPorts(cfg Config) (p ports, err error) {
 func (p *ports) close() error { return errors.Join(p.api.Close(), p.peer.Close()) }
 
 // listen names the flag when a port cannot be had.
-func listen(flag, addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+func listen(s seams, flag, addr string) (net.Listener, error) {
+	l, err := s.listener(addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
 	}
@@ -60,10 +60,15 @@ func (n *Node) lifeConfig(p ports) lifeConfig {
 		API: p.apiAddr, Gossip: p.gossipAt, Peer: p.peerAddr,
 		Join: len(n.cfg.Join) > 0, Expect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,
 		Feature: wire.ProtocolMax, Store: n.store, OnRing: n.onRing, OnConfirmed: n.onConfirmed, OnFatal: n.fail, Log: n.log, Times: times,
+		RaftPaused: n.testing.raftPaused(),
 	}
 }
 
 func (n *Node) peerConfig() peer.Config {
+	dial := n.seams.dial
+	if dial == nil {
+		dial = n.testing.dialPeer()
+	}
 	return peer.Config{
 		Self:    func() peer.Hello { return n.life.hello(wire.ProtocolMin, wire.ProtocolMax) },
 		Check:   n.life.check,
@@ -73,8 +78,9 @@ func (n *Node) peerConfig() peer.Config {
 			n.ready.settle(sid)
 			n.router.tell(core.Event{Down: sid})
 		},
-		Up:  func(h peer.Hello) { n.ready.settle(h.SID) },
-		Log: n.log,
+		Up:   func(h peer.Hello) { n.ready.settle(h.SID) },
+		Dial: dial,
+		Log:  n.log,
 	}
 }
 
@@ -88,6 +94,7 @@ func (n *Node) control(ctx context.Context, from peer.Hello, method string, payl
 
 func (n *Node) gossipConfig() gossip.Config {
 	return gossip.Config{
-		Bind: n.cfg.Gossip, Join: n.cfg.Join, Meta: n.life.meta, OnChange: n.onView, Ring: n.life.ringGossip, Log: n.log,
+		Bind: n.cfg.Gossip, Join: n.cfg.Join, Meta: n.life.meta, OnChange: n.onView, Ring: n.life.ringGossip, Via: n.testing.gossipVia,
+		Transport: n.seams.gossip, Log: n.log,
 	}
 }

@@ -15,6 +15,7 @@ type router struct {
 	self   hashring.SID
 	shards []*shard
 	send   func(*core.Message) // to peers
+	idle   sync.Pool           // *waiting
 }
 
 // message sends m: shards of this node talk to each other through their mailboxes.
@@ -56,24 +57,30 @@ func (r *router) reply(waiter any, reply *core.Reply) {
 // waiting is a front end's goroutine that waits for its reply.
 type waiting struct{ ch chan *core.Reply }
 
-var waitings = sync.Pool{New: func() any { return &waiting{make(chan *core.Reply, 1)} }}
+// waiter takes a waiting from the idle ones.
+func (r *router) waiter() *waiting {
+	if w, ok := r.idle.Get().(*waiting); ok {
+		return w
+	}
+	return &waiting{make(chan *core.Reply, 1)}
+}
 
 // do hands a request to its shard and waits. The core answers every request by its
 // deadline; ctx only ends the wait of a client that has gone.
 func (r *router) do(ctx context.Context, ring *hashring.Ring, req *core.Request) *core.Reply {
-	w := waitings.Get().(*waiting)
+	w := r.waiter()
 	req.Waiter = w
 	s := r.shards[0]
 	if ring != nil && ring.HasRing() && len(r.shards) > 1 {
 		s = r.shards[int(ring.PartitionOf(hashring.Hash(req.Bucket, req.Key)))%len(r.shards)]
 	}
 	if !s.offer(core.Event{Request: req}) {
-		waitings.Put(w)
+		r.idle.Put(w)
 		return busy(req)
 	}
 	select {
 	case reply := <-w.ch:
-		waitings.Put(w)
+		r.idle.Put(w)
 		return reply
 	case <-ctx.Done(): // w is left to its late reply
 		return gone(req, ctx.Err())

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -91,7 +92,7 @@ func (g *Get) Reply(from hashring.SID, o *version.Object) {
 	if r == nil || r.state != asked {
 		return
 	}
-	if r.fallback && o == nil {
+	if r.fallback && o == nil && !plant.Is(plant.FallbackAbsence) {
 		r.state, r.reason = failed, ReasonNone
 		g.More()
 		return
@@ -130,7 +131,7 @@ func (g *Get) count(in func(answer) bool) (n int) {
 }
 
 func (g *Get) includesAfter() bool {
-	return len(g.after) == 0 || g.object != nil && g.object.Context.Dominates(g.after)
+	return len(g.after) == 0 || plant.Is(plant.SessionIgnored) || g.object != nil && g.object.Context.Dominates(g.after)
 }
 
 // Verdict: won with Need replies that together include the session's context.

@@ -1,6 +1,9 @@
 package quorum
 
-import "github.com/quoratedb/quorate/hashring"
+import (
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
+)
 
 // Put counts the acks of one write (E2, E4's slot rule without moves): every owner
 // has a slot; a slot whose owner cannot be had is given to a stand-in that keeps a
@@ -56,6 +59,9 @@ func (p *Put) Take() []Ask {
 // Ack: from has synced the object, as an owner (target zero) or for target.
 func (p *Put) Ack(from, target hashring.SID) {
 	if s := p.slot(from, target); s != nil {
+		if plant.Is(plant.AckTwice) && target.IsZero() && s.own == acked {
+			p.policy.Need--
+		}
 		if target.IsZero() {
 			s.own = acked
 		} else {
@@ -153,6 +159,9 @@ func (p *Put) count(own, stand func(answer) bool) (owners, fallbacks int) {
 
 // counted tells whether slot i's stand-in has been counted for an earlier slot.
 func (p *Put) counted(i int, own, stand func(answer) bool) bool {
+	if plant.Is(plant.StandInTwice) {
+		return false
+	}
 	for j := range p.slots[:i] {
 		if t := &p.slots[j]; !own(t.own) && stand(t.standAnswer) && t.stand == p.slots[i].stand {
 			return true
@@ -177,10 +186,10 @@ func (p *Put) Verdict() Verdict {
 }
 
 func (p *Put) enough(owners, fallbacks int) bool {
-	if !p.policy.Sloppy {
+	if !p.policy.Sloppy && !plant.Is(plant.StrictCountsHints) {
 		fallbacks = 0
 	}
-	return owners+fallbacks >= p.policy.Need && owners >= p.policy.PW
+	return owners+fallbacks >= p.policy.Need && (owners >= p.policy.PW || plant.Is(plant.PrimaryWritesWaived))
 }
 
 // Receipt counts what has been acked so far. In a strict write fallbacks are shown

@@ -371,7 +371,7 @@ func TestCommandsAreThoseThereAre(t *testing.T) {
 		names = append(names, c.Name())
 	}
 	got := strings.Join(names, " ")
-	if want := "bench bucket cluster config delete demo get inspect list put ring serve version"; got != want {
+	if want := "bench bucket check cluster config delete demo get inspect list put ring serve sim version"; got != want {
 		t.Fatalf("got %s", got)
 	}
 }

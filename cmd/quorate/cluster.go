@@ -30,6 +30,7 @@ type clusterDoc struct {
 	Repair struct {
 		DebtKeys int64 `json:"debt_keys"`
 	} `json:"repair"`
+	Testing []string `json:"testing"`
 }
 
 func newCluster(a *app) *cobra.Command {
@@ -65,6 +66,9 @@ func (d *clusterDoc) head() string {
 	g.add("partitions", fmt.Sprintf("%d: %d ok, %d degraded, %d below quorum, %d lost", p.Total, p.OK, p.Degraded, p.BelowQuorum, p.Lost))
 	g.add("hints", fmt.Sprintf("%d pending (%s)", d.Hints.Pending, bytesText(d.Hints.Bytes)))
 	g.add("repair debt", fmt.Sprintf("%d keys", d.Repair.DebtKeys))
+	if d.Testing != nil {
+		g.add("testing is on", strings.Join(d.Testing, ", "))
+	}
 	return g.String()
 }
 

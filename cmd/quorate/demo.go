@@ -19,10 +19,14 @@ running, and print lines to try. Node i listens on --api-port+10(i-1), its gossi
 port above, its peer port two above. Data is in a fresh temporary directory that is
 removed at the end, unless --dir is given.
 
-On a terminal, keys kill, pause, continue and start nodes. --script does the same at given
-times, for automation:
+On a terminal, keys kill, pause, continue, start and isolate nodes. --script does the same
+at given times, for automation:
 
   quorate demo --duration 20s --script "5s kill n2; 8s start n2; 10s pause n3; 12s resume n3"
+  quorate demo --duration 20s --script "5s isolate n2; 12s heal n2"
+
+To isolate nodes, the traffic between them passes through this process, and they run with
+QUORATE_TESTING=1, which /v1/cluster shows; --isolation=false leaves that out.
 
 However this process ends, its nodes end too.`
 
@@ -45,6 +49,7 @@ func newDemo(a *app) *cobra.Command {
 	f.StringVar(&o.Dir, "dir", "", "directory of data and logs, kept; default: a temporary one")
 	f.IntVar(&o.APIPort, "api-port", 7400, "API port of the first node")
 	f.DurationVar(&o.Duration, "duration", 0, "end after this time; 0: when told to")
+	f.BoolVar(&o.Isolation, "isolation", true, "on a terminal, route the traffic between nodes so that keys can isolate them")
 	f.StringVar(&script, "script", "", `steps such as "5s kill n2; 8s start n2; 10s pause n3; 12s resume n3"`)
 	return c
 }

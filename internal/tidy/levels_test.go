@@ -31,7 +31,9 @@ const (
 // A new package gets its row here, and in the architecture's table, first.
 var table = []unit{
 	{dir: "internal/assert", level: 0, class: pure},
+	{dir: "internal/plant", level: 0, class: pure},
 	{dir: "internal/buildinfo", level: 0, class: plain},
+	{dir: "internal/process", level: 0, class: adapter},
 	{dir: "internal/tidy", level: 0, class: forTest},
 	{dir: "internal/thirdparty", level: 0, class: forTest},
 	{dir: "hashring", level: 1, class: pure},
@@ -51,6 +53,7 @@ var table = []unit{
 	{dir: "node", level: 6, class: adapter},
 	{dir: "client", level: 6, class: adapter},
 	{dir: "sim/check", level: 6, class: pure},
+	{dir: "sim/report", level: 7, class: pure},
 	{dir: "sim", level: 7, class: adapter, tree: true},
 	{dir: "cmd/quorate", level: 8, class: adapter, tree: true},
 }

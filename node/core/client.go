@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 )
 
@@ -88,7 +89,9 @@ func fits(bucket, hash uint64, pl *plan) bool {
 }
 
 // stale tells that m was planned under an older epoch of its partition.
-func (c *Core) stale(m *Message) bool { return m.Epoch < c.ring.Partitions[m.Partition].Epoch }
+func (c *Core) stale(m *Message) bool {
+	return m.Epoch < c.ring.Partitions[m.Partition].Epoch && !plant.Is(plant.OldEpoch)
+}
 
 // ahead tells that m was planned with ring state this shard does not have yet.
 func (c *Core) ahead(m *Message) bool {

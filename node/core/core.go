@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -107,6 +108,9 @@ type wait struct {
 
 // New is a shard at start: it knows no ring and answers as no owner.
 func New(cfg Config, eng Engine) *Core {
+	if plant.Is(plant.ClockForgetsBound) {
+		cfg.HLCBound = 0
+	}
 	if cfg.HintBytes == 0 {
 		cfg.HintBytes = 256 << 20
 	}
@@ -220,6 +224,9 @@ func (c *Core) dispatch(m *Message) {
 
 // onSynced: batches up to seq are durable. What waited for them goes on.
 func (c *Core) onSynced(seq uint64) {
+	if plant.Is(plant.SyncCountsAhead) {
+		seq = min(seq+1, c.lastSeq)
+	}
 	c.durable = max(c.durable, seq)
 	c.overlay.settle(c.durable, &c.cache)
 	n := 0

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -130,7 +131,7 @@ func (g *getOp) readOwn(c *Core, fallback bool) {
 	switch {
 	case why != quorum.ReasonNone:
 		g.tally.Fail(c.cfg.Self, why)
-	case seq > c.durable:
+	case seq > c.durable && !plant.Is(plant.OwnReadBeforeSync):
 		g.own = o
 		c.awaitSync(seq, g.id)
 	default:
@@ -196,6 +197,9 @@ func (g *getOp) onTimer(c *Core, k timerKind) {
 		}
 		g.pump(c)
 	case timerDeadline:
+		if plant.Is(plant.DeadlineForgotten) {
+			return
+		}
 		code := ReadTimeout
 		if g.tally.Stale() {
 			code = StaleReplica
@@ -242,7 +246,7 @@ func (g *getOp) won(c *Core) {
 		return
 	}
 	c.stats.ReadRepairs += uint64(len(behind))
-	if !g.strict {
+	if !g.strict || plant.Is(plant.NoWriteBack) {
 		for _, s := range behind {
 			g.repairOne(c, s, 0)
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 )
 
@@ -41,7 +42,7 @@ type pullOp struct {
 }
 
 func (c *Core) onHintNotice(m *Message) {
-	if c.pulls >= maxPulls || !c.confirmed || c.lowSpace {
+	if c.pulls >= maxPulls || !c.confirmed || c.lowSpace || plant.Is(plant.HintsNeverOffered) {
 		return // the holder asks again
 	}
 	for _, id := range sortedKeys(c.ops) {
@@ -75,6 +76,9 @@ func (c *Core) onHintPull(m *Message) {
 	c.load(Load{Kind: LoadHints, Partition: p, Target: from, After: m.Cursor, MaxRows: int(min(m.Limit, pullRows)), MaxBytes: LoadSliceBytes}, func(l *Loaded) {
 		if l.Err == nil {
 			c.send(&Message{Kind: MsgHintPage, To: from, ID: id, Partition: p, Rows: l.Rows, More: l.More})
+			if plant.Is(plant.HintDroppedOnSend) {
+				c.onHintDone(&Message{From: from, Partition: p, Rows: l.Rows})
+			}
 		}
 	})
 }
@@ -100,6 +104,9 @@ func (p *pullOp) onMessage(c *Core, m *Message) {
 		done = append(done, Row{Bucket: r.Bucket, Key: r.Key, Target: c.cfg.Self, Gen: r.Gen})
 	}
 	c.stats.HintsDelivered += uint64(len(done))
+	if plant.Is(plant.HintDoneBeforeSync) {
+		seq = 0
+	}
 	if len(done) > 0 {
 		c.sendAfter(seq, &Message{Kind: MsgHintDone, To: p.holder, Partition: p.partition, Rows: done})
 	}
@@ -119,11 +126,11 @@ func (c *Core) onHintDone(m *Message) {
 			continue
 		}
 		old, gen, _, err := c.hint(m.Partition, r.Bucket, r.Key, r.Target)
-		if err != nil || old == nil || gen != r.Gen {
+		if err != nil || old == nil || gen != r.Gen && !plant.Is(plant.HintGeneration) {
 			continue
 		}
 		c.stageHint(p, HintWrite{m.Partition, r.Bucket, r.Key, r.Target, gen, nil}, old)
-		if p.stoodIn {
+		if p.stoodIn && !plant.Is(plant.FallbackKeepsActor) {
 			p.forgetActors() // E1b: in the batch that drops what they may have minted
 		}
 	}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -31,6 +32,9 @@ func (c *Core) mergeHint(p uint32, b *hashring.Bucket, key []byte, target hashri
 		return 0, quorum.ReasonCorrupt
 	}
 	merged := version.Join(old, in)
+	if plant.Is(plant.HintReplaced) {
+		merged = in
+	}
 	if b.Conflict == hashring.LWW {
 		merged = c.reduce(merged)
 	}

@@ -202,6 +202,24 @@ func TestAFallbackWithoutRoomForItsHintMintsAnew(t *testing.T) {
 	}
 }
 
+// A write that failed hands out no context: the one it would have had covers what a
+// write without a context takes from the local object, which its client has not seen.
+func TestAWriteThatWasKeptNowhereHandsOutNoContext(t *testing.T) {
+	w := emptyWorld(t, "abcd", 1)
+	w.ring = hashring.NewRing(ringState("abcd", 1, 3))
+	w.node("d").hintBytes = 300 // room for one, kept for each of its three owners
+	for _, n := range w.nodes {
+		w.start(n, true)
+	}
+	w.view("", "d")
+	w.expect("v1", w.show(w.put("d", "sloppy", "k", "v1", wOf(1))), "applied")
+	r := w.put("d", "sloppy", "k", "v2", wOf(1))
+	w.expect("v2", w.show(r), "replica_failure unknown")
+	if len(r.Context.Seen) != 0 {
+		t.Errorf("context %v", r.Context.Seen)
+	}
+}
+
 // A budget that is full refuses the hint and says so; the write finds another
 // stand-in or fails; nothing that was kept is lost, and drops make room again.
 func TestHintBudget(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/assert"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -82,6 +83,9 @@ func (c *Core) record(p uint32, b hashring.BucketID, key []byte) (*version.Objec
 	if err == nil && o != nil {
 		c.cache.put(b, string(key), o)
 	}
+	if plant.Is(plant.CorruptIsAbsent) {
+		err = nil
+	}
 	if err != nil {
 		c.stats.Corrupt++
 		c.part(p).forgetActors() // E1: what it minted for the key may be forgotten
@@ -118,11 +122,22 @@ func (c *Core) stamp(seen version.HLC) version.HLC {
 	return h
 }
 
+// stampBound is the batch that the newest stamp must wait for.
+func (c *Core) stampBound() uint64 {
+	if plant.Is(plant.StampBeforeBound) {
+		return 0
+	}
+	return c.boundSeq
+}
+
 // stageRecord puts the key's new object into the batch, with its leaf row and the
 // partition's counters, and returns the batch's seq.
 func (c *Core) stageRecord(p *part, b hashring.BucketID, key []byte, hash uint64, old, now *version.Object) uint64 {
 	assert.That(now == nil || now.Valid(), "2", "an object must be valid before it is stored: %v", now)
 	assert.That(old == nil || now.Context.Dominates(old.Context), "2.3", "a context only grows: %v then %v", old, now)
+	if plant.Is(plant.TombstoneDropped) && now != nil && onlyTombstones(now) {
+		now = nil
+	}
 	batch := c.open()
 	batch.Records = append(batch.Records, RecordWrite{p.id, b, key, LeafOf(hash), now})
 	c.overlay.put(rowKey{partition: p.id, bucket: b, key: string(key)}, staged{now, 0, batch.Seq})

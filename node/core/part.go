@@ -1,10 +1,12 @@
 package core
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/assert"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -53,11 +55,14 @@ func (p *part) forgetActors() { p.actors, p.stoodIn = p.actors[:0], false }
 // the client has seen of it.
 func (c *Core) mint(p *part, local *version.Object, seen version.Vector) version.Dot {
 	for i := range p.actors {
-		if a := &p.actors[i]; !survives(local, seen, a.name) {
+		if a := &p.actors[i]; !survives(local, seen, a.name) || plant.Is(plant.OneActor) {
 			return a.mint(local)
 		}
 	}
 	p.actors = append(p.actors, actor{name: version.Actor(c.cfg.Rand.Uint64() | 1)})
+	if plant.Is(plant.ActorSurvivesCrash) {
+		p.actors[len(p.actors)-1].name = version.Actor(binary.BigEndian.Uint64(c.cfg.Self[:])) + version.Actor(len(p.actors))
+	}
 	return p.actors[len(p.actors)-1].mint(local)
 }
 
@@ -75,6 +80,9 @@ func survives(local *version.Object, seen version.Vector, a version.Actor) bool 
 }
 
 func (a *actor) mint(local *version.Object) version.Dot {
+	if plant.Is(plant.ActorSurvivesCrash) && local != nil {
+		a.minted = max(a.minted, local.Context.Get(a.name))
+	}
 	a.minted++
 	if local != nil {
 		known := local.Context.Get(a.name)
@@ -93,6 +101,9 @@ func (p *part) countRecord(o *version.Object, sign int64) {
 			add(&p.counters.Keys, sign)
 			return
 		}
+	}
+	if plant.Is(plant.CountersDrift) && sign < 0 {
+		return
 	}
 	add(&p.counters.Tombstones, sign)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -123,14 +124,14 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen versi
 	if again := findRequest(local, r.ID); again != nil { // E16: a re-sent write that has been minted here
 		switch { // what a delete has read by now is not what it deleted when it was minted
 		case r.HasContext:
-		case len(local.Siblings) == 1:
+		case len(local.Siblings) == 1 || plant.Is(plant.ResentContext):
 			seen = local.Context
 		default:
 			seen = nil
 		}
 		return local, contextOf(pl, again.HLC, seen.With(again.Dot)), OK
 	}
-	if !hasContext && r.Op == OpPut && local != nil {
+	if (!hasContext || plant.Is(plant.EmptyContext) && len(seen) == 0) && r.Op == OpPut && local != nil {
 		seen = local.Context
 	}
 	stamp := c.stamp(max(local.MaxHLC(), r.Context.HLC))
@@ -146,11 +147,16 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen versi
 	switch {
 	case pl.bucket.Conflict == hashring.LWW:
 		object = c.reduce(object)
+	case plant.Is(plant.SiblingDropped) && len(object.Siblings) > MaxSiblings:
+		object.Siblings = object.Siblings[1:]
 	case len(object.Siblings) > MaxSiblings && len(object.Siblings) > len(local.Siblings):
 		return nil, version.Context{}, SiblingLimit
 	}
 	if object.Size() > MaxObject && r.Op == OpPut {
 		return nil, version.Context{}, ValueTooLarge
+	}
+	if plant.Is(plant.ContextTooWide) {
+		seen = object.Context
 	}
 	return object, contextOf(pl, stamp, seen.With(s.Dot)), OK
 }
@@ -163,7 +169,7 @@ func ttlOf(b *hashring.Bucket, r *Request) time.Duration {
 }
 
 func findRequest(o *version.Object, id version.RequestID) *version.Sibling {
-	if o == nil || id.IsZero() {
+	if o == nil || id.IsZero() || plant.Is(plant.ResentMintedAgain) {
 		return nil
 	}
 	for i := range o.Siblings {
@@ -211,14 +217,16 @@ func (o *putOp) ask(c *Core, a quorum.Ask) {
 	switch {
 	case a.To == c.cfg.Self && !a.Target.IsZero():
 		o.keepHint(c, a.Target)
-	case a.To == c.cfg.Self && !c.confirmed:
+	case a.To == c.cfg.Self && !c.confirmed && !plant.Is(plant.UnconfirmedSelf):
 		o.tally.Fail(a.To, a.Target, quorum.ReasonStarting) // durable here, and not yet an owner's word (D6)
+	case a.To == c.cfg.Self && plant.Is(plant.OwnAckBeforeSync):
+		o.tally.Ack(a.To, a.Target)
 	case a.To == c.cfg.Self:
 		c.awaitSync(o.local[0].seq, o.id)
 	case !c.reachable(a.To):
 		o.tally.Fail(a.To, a.Target, quorum.ReasonUnreachable)
 	default:
-		c.sendAfter(c.boundSeq, o.message(a)) // E1 lets it leave before its own sync, E9 not before its stamp's bound
+		c.sendAfter(c.stampBound(), o.message(a)) // E1 lets it leave before its own sync, E9 not before its stamp's bound
 	}
 }
 
@@ -234,7 +242,9 @@ func (o *putOp) message(a quorum.Ask) *Message {
 func (o *putOp) keepHint(c *Core, target hashring.SID) {
 	seq, why := c.mergeHint(o.plan.partition, o.plan.bucket, o.key, target, o.object)
 	if why != quorum.ReasonNone {
-		c.part(o.plan.partition).forgetActors() // E1: it may have minted what it does not hold
+		if !plant.Is(plant.ActorAfterLostHint) {
+			c.part(o.plan.partition).forgetActors() // E1: it may have minted what it does not hold
+		}
 		o.tally.Fail(c.cfg.Self, target, why)
 		return
 	}
@@ -310,10 +320,12 @@ func (o *putOp) settle(c *Core) {
 }
 
 // fail answers a write that was minted here and did not get its quorum: it is in
-// this store's batch and may be on others, so its fate is unknown.
+// this store's batch and may be on others, so its fate is unknown. The reply carries
+// no context: a write without one took the local object's, and where it was kept
+// nowhere that would let the client overwrite what neither it nor its write has seen.
 func (o *putOp) fail(c *Core, code Code, detail string) {
 	o.answered = true
-	c.answer(o.origin, &Reply{Code: code, Outcome: Unknown, Detail: detail, Context: o.context, Receipt: o.tally.Receipt(), Failed: o.tally.Failures(), Partition: o.plan.partition})
+	c.answer(o.origin, &Reply{Code: code, Outcome: Unknown, Detail: detail, Receipt: o.tally.Receipt(), Failed: o.tally.Failures(), Partition: o.plan.partition})
 }
 
 // brief is the object without its values: what the answer to a write needs for its ETag.

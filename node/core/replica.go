@@ -1,7 +1,10 @@
 package core
 
 import (
+	"slices"
+
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -9,7 +12,7 @@ import (
 // onWrite merges a coordinator's object into the record and acks once it is synced.
 func (c *Core) onWrite(m *Message) {
 	bucket, why := c.admit(m)
-	if why == quorum.ReasonNone && !c.confirmed {
+	if why == quorum.ReasonNone && !c.confirmed && !plant.Is(plant.UnconfirmedOwner) {
 		why = quorum.ReasonStarting // not an owner's word yet (D6); the coordinator finds a stand-in
 	}
 	var seq uint64
@@ -21,6 +24,9 @@ func (c *Core) onWrite(m *Message) {
 
 // ack answers a write or hint once seq is durable. Nobody waits for id 0.
 func (c *Core) ack(m *Message, seq uint64, why quorum.Reason) {
+	if plant.Is(plant.AckBeforeSync) {
+		seq = 0
+	}
 	if m.ID != 0 {
 		c.sendAfter(seq, &Message{Kind: MsgWriteAck, To: m.From, ID: m.ID, Partition: m.Partition, Target: m.Target, Reason: why})
 	}
@@ -54,6 +60,12 @@ func (c *Core) mergeRecord(p uint32, b *hashring.Bucket, key []byte, hash uint64
 		return 0, quorum.ReasonCorrupt
 	}
 	merged := version.Join(local, in)
+	if plant.Is(plant.MergeReplaces) && in.MaxHLC() > local.MaxHLC() {
+		merged = in
+	}
+	if plant.Is(plant.ExpiredDropped) {
+		merged = &version.Object{Context: merged.Context, Siblings: slices.DeleteFunc(slices.Clone(merged.Siblings), func(s version.Sibling) bool { return s.ExpiryMS != 0 && s.ExpiryMS <= c.now.WallMS })}
+	}
 	if b.Conflict == hashring.LWW {
 		merged = c.reduce(merged)
 	}
@@ -92,6 +104,9 @@ func (c *Core) onRead(m *Message) {
 		reply.Object, seq, why = c.replicaRead(m.Partition, bucket, m.Key, m.Fallback)
 	}
 	reply.Reason = why
+	if plant.Is(plant.ReadBeforeSync) {
+		seq = 0
+	}
 	c.sendAfter(seq, reply)
 }
 
@@ -105,7 +120,7 @@ func (c *Core) replicaRead(p uint32, b *hashring.Bucket, key []byte, fallback bo
 		}
 		return o, seq, quorum.ReasonNone
 	}
-	if !c.confirmed {
+	if !c.confirmed && !plant.Is(plant.UnconfirmedOwner) {
 		return nil, 0, quorum.ReasonStarting
 	}
 	o, seq, err := c.record(p, b.ID, key)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -22,7 +23,7 @@ type origin struct {
 // answer sends a reply to where the request came from. Everything in it must be
 // durable by now.
 func (c *Core) answer(to origin, r *Reply) {
-	if to.maybe && r.Outcome == NotApplied {
+	if to.maybe && r.Outcome == NotApplied && !plant.Is(plant.NotAppliedForgets) {
 		r.Outcome = Unknown
 		if r.Code == QuorumUnavailable {
 			r.Code = ReplicaFailure

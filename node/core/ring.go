@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 type parkedMessage struct {
@@ -13,7 +14,7 @@ type parkedMessage struct {
 
 // onRing takes a newer ring state; an older one is ignored (copies never regress).
 func (c *Core) onRing(r *hashring.Ring) {
-	if c.ring != nil && r.Version <= c.ring.Version {
+	if c.ring != nil && r.Version <= c.ring.Version && !plant.Is(plant.RingRegresses) {
 		return
 	}
 	old := c.ring

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 // Actor is one writer of dots: 8 random bytes drawn at every process start (E1).
@@ -184,7 +186,7 @@ func Join(a, b *Object) *Object {
 			keep = append(keep, a.Siblings[i])
 			i, j = i+1, j+1
 		case c < 0:
-			if !b.Context.Covers(a.Siblings[i].Dot) {
+			if !b.Context.Covers(a.Siblings[i].Dot) && !(plant.Is(plant.JoinDropsConcurrent) && len(b.Siblings) > 0) || plant.Is(plant.JoinKeepsCovered) {
 				keep = append(keep, a.Siblings[i])
 			}
 			i++
@@ -207,7 +209,7 @@ func Write(o *Object, seen Vector, s Sibling) *Object {
 		out.Context = o.Context
 		out.Siblings = make([]Sibling, 0, len(o.Siblings)+1)
 		for _, old := range o.Siblings {
-			if !seen.Covers(old.Dot) {
+			if !seen.Covers(old.Dot) && !(plant.Is(plant.StaleContextWins) && len(seen) > 0) {
 				out.Siblings = append(out.Siblings, old)
 			}
 		}
@@ -235,7 +237,7 @@ func (o *Object) Newest() *Sibling {
 	}
 	for i := range o.Siblings {
 		s := &o.Siblings[i]
-		if best == nil || s.HLC > best.HLC || s.HLC == best.HLC && s.Dot.Compare(best.Dot) > 0 {
+		if best == nil || plant.Is(plant.LWWByDot) && s.Dot.Compare(best.Dot) > 0 || s.HLC > best.HLC || s.HLC == best.HLC && s.Dot.Compare(best.Dot) > 0 {
 			best = s
 		}
 	}

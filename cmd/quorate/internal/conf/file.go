@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,28 +45,48 @@ func checkFile(name string, text []byte, keys []Key) (map[string]int, error) {
 		return nil, &Error{Place: place(name, root.Line), Err: errors.New("want `key: value` lines")}
 	}
 	lines := map[string]int{}
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		key, value := root.Content[i], root.Content[i+1]
-		if err := checkEntry(key, value, keys); err != nil {
-			return nil, &Error{Place: place(name, key.Line), Key: key.Value, Err: err}
+	return lines, checkEntries(name, "", root, keys, lines)
+}
+
+// checkEntries checks one mapping; the keys of a section stand under its name.
+func checkEntries(file, section string, m *yaml.Node, keys []Key, lines map[string]int) error {
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		key, value := m.Content[i], m.Content[i+1]
+		name := section + key.Value
+		if section == "" && value.Kind == yaml.MappingNode && isSection(name, keys) {
+			if err := checkEntries(file, name+".", value, keys, lines); err != nil {
+				return err
+			}
+			continue
 		}
-		if first, twice := lines[key.Value]; twice {
-			return nil, &Error{Place: place(name, key.Line), Key: key.Value, Err: fmt.Errorf("stands already on line %d", first)}
+		err := checkEntry(name, value, keys)
+		if err == nil && strings.Contains(key.Value, ".") {
+			err = errors.New("stands in the file as a key of its section, not with a dot")
 		}
-		lines[key.Value] = key.Line
+		if err != nil {
+			return &Error{Place: place(file, key.Line), Key: name, Err: err}
+		}
+		if first, twice := lines[name]; twice {
+			return &Error{Place: place(file, key.Line), Key: name, Err: fmt.Errorf("stands already on line %d", first)}
+		}
+		lines[name] = key.Line
 	}
-	return lines, nil
+	return nil
+}
+
+func isSection(name string, keys []Key) bool {
+	return slices.ContainsFunc(keys, func(k Key) bool { return strings.HasPrefix(k.Name, name+".") })
 }
 
 func place(file string, line int) string { return fmt.Sprintf("%s:%d", file, line) }
 
-func checkEntry(key, value *yaml.Node, keys []Key) error {
+func checkEntry(name string, value *yaml.Node, keys []Key) error {
 	for _, k := range keys {
-		if k.Name == key.Value {
+		if k.Name == name {
 			return checkType(k, value)
 		}
 	}
-	if near := nearest(key.Value, keys); near != "" {
+	if near := nearest(name, keys); near != "" {
 		return fmt.Errorf("unknown key; did you mean %s?", near)
 	}
 	return errors.New("unknown key; `quorate config print` lists all")

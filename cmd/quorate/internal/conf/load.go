@@ -41,8 +41,23 @@ type provider struct {
 	text   []byte
 }
 
-func (p provider) Read() (map[string]any, error) { return p.values, nil }
-func (p provider) ReadBytes() ([]byte, error)    { return p.text, nil }
+// Read gives the keys of a section as a map of their own, as a file does.
+func (p provider) Read() (map[string]any, error) {
+	out := map[string]any{}
+	for name, v := range p.values {
+		section, key, nested := strings.Cut(name, ".")
+		if !nested {
+			out[name] = v
+			continue
+		}
+		if out[section] == nil {
+			out[section] = map[string]any{}
+		}
+		out[section].(map[string]any)[key] = v
+	}
+	return out, nil
+}
+func (p provider) ReadBytes() ([]byte, error) { return p.text, nil }
 
 // Load merges and checks the sources. Errors are *Error; several faults are joined.
 func Load(s Sources) (*Loaded, error) {
@@ -78,7 +93,7 @@ func Load(s Sources) (*Loaded, error) {
 		return nil, err
 	}
 	out.Strangers = strangers(env, keys)
-	return out, check(out)
+	return out, errors.Join(check(out), checkTesting(out, env))
 }
 
 // textLayer parses the values a source has as text. A default that is empty leaves
@@ -135,7 +150,7 @@ func loadFile(k *koanf.Koanf, name string, keys []Key, origin map[string]string)
 }
 
 func decode(k *koanf.Koanf, into *node.Config) error {
-	return k.UnmarshalWithConf("", into, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
+	return k.UnmarshalWithConf("", into, koanf.UnmarshalConf{Tag: "koanf", FlatPaths: true, DecoderConfig: &mapstructure.DecoderConfig{
 		Result: into, TagName: "koanf", ErrorUnused: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), commaList),
 	}})
@@ -160,8 +175,8 @@ func environ(list []string) map[string]string {
 }
 
 // notKeys are QUORATE_ variables that belong to other parts: the clients' addresses,
-// and the switch of the long end-to-end tests.
-var notKeys = map[string]bool{"QUORATE_ADDRS": true, "QUORATE_E2E": true}
+// and the switches of the long end-to-end tests and of the testing section.
+var notKeys = map[string]bool{"QUORATE_ADDRS": true, "QUORATE_E2E": true, envTesting: true}
 
 func strangers(env map[string]string, keys []Key) []string {
 	known := map[string]bool{}

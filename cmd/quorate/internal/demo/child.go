@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/quoratedb/quorate/internal/process"
 )
 
 // state of a child as the demo sees it.
@@ -54,7 +56,7 @@ type exit struct {
 // start runs the process. Its standard input is a pipe whose other end only this
 // process holds: when this process ends, however it ends, the pipe closes and the
 // child stops. spawn runs it on the thread that stays (see spawner).
-func (c *child) start(spawn spawner, all []nodePlan, exits chan<- exit) error {
+func (c *child) start(spawn process.Spawner, all []nodePlan, exits chan<- exit) error {
 	if s := c.is(); s == killed || s == dead {
 		<-c.ended() // the old process holds the ports and the directory until then
 	}
@@ -70,7 +72,7 @@ func (c *child) start(spawn spawner, all []nodePlan, exits chan<- exit) error {
 	defer log.Close() // the child has its own copy
 	cmd := exec.Command(c.command[0], append(c.command[1:len(c.command):len(c.command)], c.plan.args(all)...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, log, log
-	isolate(cmd)
+	process.Tie(cmd)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -136,9 +138,9 @@ func (c *child) signal(a Action) error {
 		c.state = next // before the end can be seen, so that it is no surprise
 		return c.proc.Kill()
 	case Pause:
-		err = pauseProcess(c.proc)
+		err = process.Pause(c.proc)
 	case Resume:
-		err = resumeProcess(c.proc)
+		err = process.Resume(c.proc)
 	}
 	if err == nil {
 		c.state = next
@@ -151,7 +153,7 @@ func (c *child) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == paused {
-		_ = resumeProcess(c.proc) // if it cannot, the kill after the patience does
+		_ = process.Resume(c.proc) // if it cannot, the kill after the patience does
 	}
 	if c.state == running || c.state == paused {
 		c.state = killed

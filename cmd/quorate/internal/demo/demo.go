@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quoratedb/quorate/cmd/quorate/internal/bench"
+	"github.com/quoratedb/quorate/internal/process"
+	"github.com/quoratedb/quorate/sim/live"
 )
 
 // The load is light: it shows that requests go on, and leaves the machine to the user.
@@ -30,7 +32,9 @@ type demo struct {
 	o        Options
 	plans    []nodePlan
 	children []*child
-	spawn    spawner
+	alone    map[int]bool // isolated nodes
+	links    *live.Links  // nil: nodes talk to each other directly
+	spawn    process.Spawner
 	exits    chan exit
 	http     *http.Client
 	say      *talk
@@ -55,10 +59,16 @@ func Run(ctx context.Context, o Options, talkTo io.Writer) (err error) {
 	d := &demo{o: o, plans: o.plan(dir), exits: make(chan exit, NodesMax),
 		http: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 		say:  &talk{w: talkTo, live: o.Term.Live}}
-	for _, p := range d.plans {
-		d.children = append(d.children, &child{plan: p, command: o.Command, env: o.Env})
+	if o.isolates() {
+		if err := d.openLinks(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.links.Close()) }()
 	}
-	spawn, end := newSpawner()
+	for _, p := range d.plans {
+		d.children = append(d.children, &child{plan: p, command: o.Command, env: d.o.Env})
+	}
+	spawn, end := process.NewSpawner()
 	defer end() // after the children: on Linux they end with this thread
 	d.spawn = spawn
 	defer func() { err = errors.Join(err, d.stop()) }()
@@ -149,6 +159,12 @@ func (d *demo) welcome() string {
 	}
 	if d.o.Term.In != nil {
 		b.WriteString("\n" + keyHelp + "\n")
+		if d.links != nil {
+			b.WriteString(isolateHelp + "\n")
+		}
+	}
+	if d.links != nil {
+		b.WriteString("\n" + linksNote + "\n")
 	}
 	return b.String() + "\n"
 }

@@ -145,6 +145,33 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestIsolationOnlyWhereItIsWanted(t *testing.T) {
+	script, err := ParseScript("1s isolate n2; 2s heal n2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := strings.NewReader("")
+	for _, c := range []struct {
+		name string
+		o    Options
+		want bool
+	}{
+		{"nothing asks for it", Options{Nodes: 3, Isolation: true}, false},
+		{"keys", Options{Nodes: 3, Isolation: true, Term: Terminal{In: in}}, true},
+		{"keys, and not wanted", Options{Nodes: 3, Term: Terminal{In: in}}, false},
+		{"keys, too many nodes", Options{Nodes: NodesMax, Isolation: true, Term: Terminal{In: in}}, false},
+		{"a script", Options{Nodes: 3, Script: script}, true},
+	} {
+		if got := c.o.isolates(); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	many := Options{Nodes: NodesMax, APIPort: 7400, Script: script}
+	if err := many.Check(); err == nil || !strings.Contains(err.Error(), "--script") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPlanPortsAndArguments(t *testing.T) {
 	o := Options{Nodes: 3, APIPort: 7400}
 	p := o.plan("dir")
@@ -167,7 +194,7 @@ func TestKeyReader(t *testing.T) {
 		want  string
 	}{
 		{5, "k2", "[kill 1]"}, {5, "p3c3", "[pause 2 resume 2]"}, {5, "k\n2\n", "[kill 1]"}, {5, "s1q", "[start 0 quit]"},
-		{5, "k9", "[help]"}, {5, "k0", "[]"}, {5, "2", "[]"}, {5, "?", "[help]"}, {5, "\x03", "[quit]"},
+		{5, "k9", "[help]"}, {5, "k0", "[]"}, {5, "2", "[]"}, {5, "?", "[help]"}, {5, "i2h2", "[isolate 1 heal 1]"}, {5, "\x03", "[quit]"},
 		{12, "k1 ", "[kill 0]"}, {12, "k12", "[kill 11]"}, {12, "k2", "[kill 1]"}, {12, "k1k3", "[kill 2]"},
 	} {
 		r := keyReader{nodes: c.nodes}
@@ -231,6 +258,25 @@ func TestScriptedRunEndsCleanly(t *testing.T) {
 	}
 	if err := portsFree(t.Context(), o.plan("")); err != nil {
 		t.Errorf("a child is left: %v", err)
+	}
+}
+
+func TestScriptedIsolation(t *testing.T) {
+	o := options(3)
+	o.Duration = 900 * time.Millisecond
+	o.Script, _ = ParseScript("100ms isolate n2; 200ms isolate n3; 400ms heal n2; 500ms kill n1")
+	var out, talk safeBuffer
+	o.Term.Out = &out
+	if err := Run(t.Context(), o, &talk); err != nil {
+		t.Fatalf("%v\n%s", err, talk.String())
+	}
+	for _, want := range []string{"isolate n2: done", "isolate n3: done", "heal n2: done", "kill n1: done"} {
+		if !strings.Contains(talk.String(), want) {
+			t.Errorf("no %q in:\n%s", want, talk.String())
+		}
+	}
+	if !strings.Contains(out.String(), "QUORATE_TESTING=1") {
+		t.Errorf("nothing says that the links are not direct:\n%s", out.String())
 	}
 }
 

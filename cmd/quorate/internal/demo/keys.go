@@ -12,7 +12,10 @@ type Terminal struct {
 	Raw func() (undo func(), err error)
 }
 
-const keyHelp = "keys: k2 kill node 2, p2 pause, c2 continue, s2 start it again, q quit"
+const (
+	keyHelp     = "keys: k2 kill node 2, p2 pause, c2 continue, s2 start it again, q quit"
+	isolateHelp = "      i2 isolate node 2 from the others, h2 heal"
+)
 
 // command is what the user asked for.
 type command struct {
@@ -30,14 +33,14 @@ type keyReader struct {
 	number int
 }
 
-var letters = map[byte]Action{'k': Kill, 'p': Pause, 'c': Resume, 's': Start}
+var letters = map[byte]Action{'k': Kill, 'p': Pause, 'c': Resume, 's': Start, 'i': Isolate, 'h': Heal}
 
 // feed takes one key; ok when a command is complete.
 func (r *keyReader) feed(b byte) (c command, ok bool) {
 	switch {
 	case b == 'q' || b == 3: // 3 is Ctrl-C where the terminal does not make a signal of it
 		return command{quit: true}, true
-	case b == '?' || b == 'h':
+	case b == '?':
 		return command{help: true}, true
 	case letters[b] != "":
 		r.letter, r.number = b, 0

@@ -81,6 +81,10 @@ func (d *demo) obey(ctx context.Context, c command) {
 
 func (d *demo) act(ctx context.Context, a Action, node int) {
 	c := d.children[node]
+	if a == Isolate || a == Heal {
+		d.isolate(a, node)
+		return
+	}
 	err := c.act(a, func() error { return c.start(d.spawn, d.plans, d.exits) })
 	if err != nil {
 		d.say.line("%s %s: %v", a, c.plan.name, err)
@@ -102,8 +106,11 @@ func (d *demo) act(ctx context.Context, a Action, node int) {
 func (d *demo) status(since time.Duration, n bench.Counts) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v ", since.Round(time.Second))
-	for _, c := range d.children {
+	for i, c := range d.children {
 		fmt.Fprintf(&b, " %s %s", c.plan.name, c.is())
+		if d.alone[i] {
+			b.WriteString(" isolated")
+		}
 	}
 	fmt.Fprintf(&b, "  load: %d ops, %d retries, %d errors", n.Ops, n.Retries, n.Errors)
 	return b.String()

@@ -9,9 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/quoratedb/quorate/sim/live"
 )
 
 // Bounds: more nodes than NodesMax help nobody on one machine.
@@ -28,6 +31,9 @@ type Options struct {
 	APIPort  int
 	Duration time.Duration // 0: until the user ends it
 	Script   []Event
+	// Isolation makes the traffic between nodes pass through this process, so that
+	// Isolate works from the keyboard too; a script that isolates brings it by itself.
+	Isolation bool
 	// Command is the program of a node and its first arguments; the addresses and so
 	// on follow as flags of serve.
 	Command []string
@@ -40,6 +46,7 @@ type nodePlan struct {
 	name              string
 	api, gossip, peer string
 	data, log         string
+	extra             []string // more arguments of serve
 }
 
 // Check says what is wrong with o.
@@ -53,12 +60,21 @@ func (o *Options) Check() error {
 	if o.Duration < 0 {
 		return fmt.Errorf("--duration: %v is below zero", o.Duration)
 	}
+	if o.isolates() && o.Nodes > live.LinksMax {
+		return fmt.Errorf("--script: isolating works with up to %d nodes", live.LinksMax)
+	}
 	for _, e := range o.Script {
 		if e.Node >= o.Nodes {
 			return fmt.Errorf("--script: %v: there are %d nodes", e, o.Nodes)
 		}
 	}
 	return nil
+}
+
+// isolates tells whether the traffic between nodes must pass through here.
+func (o *Options) isolates() bool {
+	return o.Isolation && o.Term.In != nil && o.Nodes > 1 && o.Nodes <= live.LinksMax ||
+		slices.ContainsFunc(o.Script, func(e Event) bool { return e.Action == Isolate })
 }
 
 func (o *Options) plan(dir string) []nodePlan {
@@ -77,6 +93,7 @@ func (o *Options) plan(dir string) []nodePlan {
 func (p nodePlan) args(all []nodePlan) []string {
 	args := []string{"serve", "--name", p.name, "--data", p.data, "--api", p.api, "--gossip", p.gossip, "--peer", p.peer,
 		"--log-format", "text", "--stop-with-stdin"}
+	args = append(args, p.extra...)
 	if len(all) == 1 {
 		return args
 	}

@@ -17,6 +17,10 @@ const (
 	Start  Action = "start" // a killed node again, on its data
 	Pause  Action = "pause" // the process stands still, its sockets stay open
 	Resume Action = "resume"
+	// Isolate cuts every link of a node to the others, Heal brings them back. Clients
+	// reach it all the time.
+	Isolate Action = "isolate"
+	Heal    Action = "heal"
 )
 
 // scriptMax bounds a script's steps.
@@ -60,8 +64,8 @@ func parseEvent(f []string) (e Event, err error) {
 		return e, fmt.Errorf("%q is no time from the start", f[0])
 	}
 	e.Action = Action(f[1])
-	if !slices.Contains([]Action{Kill, Start, Pause, Resume}, e.Action) {
-		return e, fmt.Errorf("%q is none of kill, start, pause, resume", f[1])
+	if !slices.Contains([]Action{Kill, Start, Pause, Resume, Isolate, Heal}, e.Action) {
+		return e, fmt.Errorf("%q is none of kill, start, pause, resume, isolate, heal", f[1])
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(f[2], "n"))
 	if err != nil || n < 1 || n > NodesMax || !strings.HasPrefix(f[2], "n") {

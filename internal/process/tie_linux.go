@@ -1,12 +1,12 @@
-package demo
+package process
 
 import (
 	"os/exec"
 	"syscall"
 )
 
-// isolate keeps Ctrl-C of the terminal from the child, and ends it with its parent
+// Tie keeps Ctrl-C of the terminal from the child, and ends it with its parent
 // even while it stands still.
-func isolate(cmd *exec.Cmd) {
+func Tie(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

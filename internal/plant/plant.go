@@ -1,0 +1,70 @@
+// Package plant holds the planted bugs: deliberate breakages of single rules of the
+// protocol, each switched on by itself, to show that the simulator finds them. A
+// simulator that finds nothing proves nothing.
+//
+// Without the build tag "planted" Is is a constant false, so that the call sites cost
+// nothing and cannot be switched on.
+package plant
+
+// Bug names one planted breakage.
+type Bug string
+
+// The bugs, by the rule that they break. The call sites stand beside the rule's line.
+const (
+	None Bug = ""
+
+	AckBeforeSync       Bug = "ack-before-sync"       // D1: a replica acks when it has staged
+	OwnAckBeforeSync    Bug = "own-ack-before-sync"   // D1: the coordinator counts its own copy when it has staged it
+	OwnReadBeforeSync   Bug = "own-read-before-sync"  // D1: the coordinator shows what it has only staged
+	ReadBeforeSync      Bug = "read-before-sync"      // D1: a replica shows what it has only staged
+	SyncCountsAhead     Bug = "sync-counts-ahead"     // D1: one synced batch stands for the next one too
+	HintDoneBeforeSync  Bug = "hint-done-before-sync" // E3: the target confirms hints that it has only staged
+	HintDroppedOnSend   Bug = "hint-dropped-on-send"  // E3: the holder drops hints when it sends them
+	HintGeneration      Bug = "hint-generation"       // E3: a hint rewritten meanwhile is dropped with the old one
+	HintReplaced        Bug = "hint-replaced"         // E3: a hint replaces the older one instead of joining it
+	HintsNeverOffered   Bug = "hints-never-offered"   // E3: the target is not told of its hints
+	AckTwice            Bug = "ack-twice"             // E2: a second ack of one store counts
+	StandInTwice        Bug = "stand-in-twice"        // E2: one stand-in counts for two owners (F47)
+	StrictCountsHints   Bug = "strict-counts-hints"   // E2: stand-ins count in a strict write
+	PrimaryWritesWaived Bug = "pw-waived"             // E2: pw owners are not waited for
+	UnconfirmedOwner    Bug = "unconfirmed-owner"     // D6: a start that nobody confirmed answers as an owner
+	UnconfirmedSelf     Bug = "unconfirmed-self"      // D6: and counts its own copy
+	OldEpoch            Bug = "old-epoch"             // 1: plans of an older epoch are carried out
+	RingRegresses       Bug = "ring-regresses"        // 1: an older ring state replaces a newer one
+	ActorSurvivesCrash  Bug = "actor-survives-crash"  // E1: the actor is the store's, not the process's
+	ActorAfterLostHint  Bug = "actor-after-lost-hint" // E1: a fallback goes on minting when it could not keep its hint
+	FallbackKeepsActor  Bug = "fallback-keeps-actor"  // E1b: and when it has handed its hints off
+	OneActor            Bug = "one-actor"             // E1: a dot is minted though an unseen sibling has an older one of its actor
+	ContextTooWide      Bug = "context-too-wide"      // 2: a write's answer covers siblings that the client has not seen
+	EmptyContext        Bug = "empty-context"         // E2: a context that has seen nothing is taken for none
+	StaleContextWins    Bug = "stale-context-wins"    // 2: any context replaces all siblings
+	JoinDropsConcurrent Bug = "join-drops-concurrent" // 2: a join drops a sibling that the other side has not seen
+	JoinKeepsCovered    Bug = "join-keeps-covered"    // 2: a join keeps a sibling that the other side has replaced
+	MergeReplaces       Bug = "merge-replaces"        // 2: a replica takes what comes instead of joining it
+	TombstoneDropped    Bug = "tombstone-dropped"     // E5: a key that is only tombstones is dropped at once
+	SiblingDropped      Bug = "sibling-dropped"       // E15: at the cap the oldest sibling goes
+	LWWByDot            Bug = "lww-by-dot"            // E10: last-write-wins goes by dot, not by stamp
+	ClockForgetsBound   Bug = "clock-forgets-bound"   // E9: a restart does not look at the durable bound
+	StampBeforeBound    Bug = "stamp-before-bound"    // E9: a stamp leaves before its bound is durable
+	FallbackAbsence     Bug = "fallback-absence"      // E6: a stand-in that holds nothing counts as a reply
+	SessionIgnored      Bug = "session-ignored"       // session: the token is not looked at
+	NoWriteBack         Bug = "no-write-back"         // E11: a strict read answers before the write-back
+	NotAppliedForgets   Bug = "not-applied-forgets"   // E16: not_applied after an owner may have applied the write
+	ResentContext       Bug = "resent-context"        // E16: a re-sent write's answer covers what came beside it
+	ResentMintedAgain   Bug = "resent-minted-again"   // E16: a re-sent write is minted anew where it stands
+	CorruptIsAbsent     Bug = "corrupt-is-absent"     // D4: a record that fails its checksum reads as absent
+	ExpiredShown        Bug = "expired-shown"         // E8: reads show expired values
+	ExpiredDropped      Bug = "expired-dropped"       // E8: a replica forgets expired siblings on its own
+	DeadlineForgotten   Bug = "deadline-forgotten"    // a read that lacks replies is never answered
+	CountersDrift       Bug = "counters-drift"        // D5: the counters miss what a tombstone replaced
+)
+
+// All lists the bugs.
+func All() []Bug {
+	return []Bug{AckBeforeSync, OwnAckBeforeSync, OwnReadBeforeSync, ReadBeforeSync, SyncCountsAhead, HintDoneBeforeSync, HintDroppedOnSend,
+		HintGeneration, HintReplaced, HintsNeverOffered, AckTwice, StandInTwice, StrictCountsHints, PrimaryWritesWaived, UnconfirmedOwner,
+		UnconfirmedSelf, OldEpoch, RingRegresses, ActorSurvivesCrash, ActorAfterLostHint, FallbackKeepsActor, OneActor, ContextTooWide,
+		EmptyContext, StaleContextWins, JoinDropsConcurrent, JoinKeepsCovered, MergeReplaces, TombstoneDropped, SiblingDropped, LWWByDot,
+		ClockForgetsBound, StampBeforeBound, FallbackAbsence, SessionIgnored, NoWriteBack, NotAppliedForgets, ResentContext,
+		ResentMintedAgain, CorruptIsAbsent, ExpiredShown, ExpiredDropped, DeadlineForgotten, CountersDrift}
+}

@@ -1,0 +1,199 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/quoratedb/quorate/sim/check"
+)
+
+const (
+	// bodyMax bounds an answer: 8 MiB of siblings, a third more in base64, and JSON.
+	bodyMax = 16 << 20
+	// answerGrace lets the node's own verdict arrive after its deadline.
+	answerGrace = 500 * time.Millisecond
+	dialTimeout = time.Second
+)
+
+// server is one node as clients see it.
+type server struct {
+	name string // as it calls itself
+	base string // http://host:port
+}
+
+// request is one attempt of an operation. Its bytes are the same at every attempt.
+type request struct {
+	method, path string
+	query        url.Values
+	body         []byte
+	token        string // Quorate-Context, or with GET Quorate-Read-After
+	hasToken     bool
+	idem         string // Idempotency-Key
+	ownerOnly    bool   // no node on the way may send it again
+	timeout      time.Duration
+}
+
+// answer is what became of an attempt.
+type answer struct {
+	outcome   check.Outcome
+	values    [][]byte // of a read
+	token     string
+	servedBy  string
+	code      string // of a problem, or the kind of silence
+	retryable bool
+	body      []byte // of control requests
+}
+
+// newHTTP keeps conns connections to each node. Redirects are not followed.
+func newHTTP(conns int) *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, MaxIdleConnsPerHost: conns, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// send makes one attempt at one node.
+func send(ctx context.Context, hc *http.Client, s server, r *request) answer {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout+answerGrace)
+	defer cancel()
+	req, err := r.http(ctx, s)
+	if err != nil {
+		return answer{outcome: r.silence(false), code: "bad_request"}
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return answer{outcome: r.silence(!notSent(err)), code: "no_answer", retryable: notSent(err)}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyMax+1))
+	if err != nil || len(body) > bodyMax {
+		return answer{outcome: r.silence(true), code: "cut_answer"}
+	}
+	a := answer{token: resp.Header.Get("Quorate-Context"), servedBy: resp.Header.Get("Quorate-Served-By"), body: body}
+	a.judge(r, resp.StatusCode)
+	return a
+}
+
+func (r *request) http(ctx context.Context, s server) (*http.Request, error) {
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
+	}
+	target := s.base + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	req.GetBody = nil // or the HTTP client might send a write twice by itself
+	req.Header.Set("Quorate-Timeout", r.timeout.String())
+	switch {
+	case r.hasToken && r.method == http.MethodGet:
+		req.Header.Set("Quorate-Read-After", r.token)
+	case r.hasToken:
+		req.Header.Set("Quorate-Context", r.token)
+	}
+	if r.idem != "" {
+		req.Header.Set("Idempotency-Key", r.idem)
+	}
+	if r.ownerOnly {
+		req.Header.Set("Quorate-Route", "owner")
+	}
+	return req, nil
+}
+
+// silence is the outcome of a request without an answer.
+func (r *request) silence(left bool) check.Outcome {
+	switch {
+	case r.method == http.MethodGet:
+		return check.Failed
+	case left:
+		return check.Unknown
+	}
+	return check.NotApplied
+}
+
+// notSent: the connection was never made.
+func notSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+func (a *answer) judge(r *request, status int) {
+	read := r.method == http.MethodGet
+	switch {
+	case read && status == http.StatusOK:
+		a.outcome, a.values = check.OK, [][]byte{a.body}
+		return
+	case read && status == http.StatusMultipleChoices:
+		a.siblings()
+		return
+	case !read && status < 300:
+		a.outcome = check.OK
+		return
+	}
+	var p struct {
+		Code      string `json:"code"`
+		Outcome   string `json:"outcome"`
+		Retryable bool   `json:"retryable"`
+	}
+	if json.Unmarshal(a.body, &p) != nil || p.Code == "" {
+		p.Code = fmt.Sprintf("http_%d", status)
+	}
+	a.code, a.retryable, a.outcome = p.Code, p.Retryable, check.Failed
+	switch {
+	case read && p.Code == "key_not_found":
+		a.outcome = check.OK
+	case read:
+	case p.Outcome == "not_applied":
+		a.outcome = check.NotApplied
+	default:
+		a.outcome = check.Unknown
+	}
+}
+
+func (a *answer) siblings() {
+	var list struct {
+		Siblings []struct {
+			Value []byte `json:"value"`
+		} `json:"siblings"`
+	}
+	if err := json.Unmarshal(a.body, &list); err != nil {
+		a.outcome, a.code = check.Failed, "broken_answer"
+		return
+	}
+	a.outcome = check.OK
+	for _, s := range list.Siblings {
+		a.values = append(a.values, s.Value)
+	}
+}
+
+// A value is the name of its write, unique in the history, then bytes that follow
+// from the name, so that a damaged one shows.
+func makeValue(name string, pad int) []byte {
+	b := append([]byte(name), ' ')
+	for len(b) < len(name)+1+pad {
+		b = append(b, name[len(b)%len(name)])
+	}
+	return b
+}
+
+// nameOf is the write that a value comes from.
+func nameOf(value []byte) (string, error) {
+	name, pad, ok := strings.Cut(string(value), " ")
+	if !ok || name == "" || !bytes.Equal(makeValue(name, len(pad)), value) {
+		return "", fmt.Errorf("%d bytes that no client wrote: %.40q", len(value), value)
+	}
+	return name, nil
+}

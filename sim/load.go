@@ -1,0 +1,459 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/version"
+	"github.com/quoratedb/quorate/sim/check"
+)
+
+// load is the clients: operations arrive at a drawn rate whatever the answers do.
+type load struct {
+	rand     *rand.Rand
+	clients  []*client
+	picks    []int // workload by ticket
+	history  []check.Op
+	open     map[*call]bool // by call: what clients still wait for
+	idSeq    int
+	reqSeq   uint64
+	valueSeq int
+	boost    float64 // times the usual rate
+	stopped  bool
+	okOps    int
+	counts   outcomes
+
+	requestLost, replyLost float64 // faults between client and node
+}
+
+// outcomes counts how operations ended.
+type outcomes struct {
+	Reads       int `json:"reads"`
+	ReadsFailed int `json:"reads_failed"`
+	Acked       int `json:"acked"`
+	NotApplied  int `json:"not_applied"`
+	Unknown     int `json:"unknown"`
+}
+
+// client is one holder of tokens.
+type client struct {
+	id     int
+	tokens map[*keyTruth]*token
+}
+
+// token is a causal context as a client holds it, and what it really stands for.
+type token struct {
+	text   string
+	knows  []*mint
+	values []string // the client's own idea of it, for the history
+}
+
+// call is one request at a node.
+type call struct {
+	op      int // in the history
+	client  *client
+	node    *node
+	req     *core.Request
+	key     *keyTruth
+	att     *attempt
+	token   *token // it came with
+	began   time.Duration
+	tries   int
+	done    bool
+	reply   *core.Reply
+	strict  bool
+	steady  bool // strict, and with a majority of reads
+	mustSee version.Vector
+	then    func() // a scenario waits
+}
+
+func (l *load) ids() int { l.idSeq++; return l.idSeq }
+
+func (l *load) start(w *World) {
+	l.rand, l.open, l.boost = stream(w.opt.Seed, forClients), map[*call]bool{}, 1
+	for i := range w.draw.Clients {
+		l.clients = append(l.clients, &client{id: i, tokens: map[*keyTruth]*token{}})
+	}
+	for i := range workloads {
+		for range w.draw.Workloads[workloads[i].name] {
+			l.picks = append(l.picks, i)
+		}
+	}
+	if len(l.picks) > 0 {
+		w.after(time.Second, event{kind: evClient})
+	}
+}
+
+// next makes one operation and plans the one after it.
+func (l *load) next(w *World) {
+	if l.stopped || w.opt.MaxOps > 0 && len(l.history) >= w.opt.MaxOps {
+		return
+	}
+	w.after(between(l.rand, 0, time.Duration(2*float64(time.Second)/(w.draw.Rate*l.boost))), event{kind: evClient})
+	if len(l.open) >= maxOpen {
+		return
+	}
+	o := order{w: w, r: l.rand, client: l.clients[l.rand.IntN(len(l.clients))]}
+	workloads[l.picks[l.rand.IntN(len(l.picks))]].make(&o)
+	l.make(&o)
+}
+
+// maxOpen bounds what clients wait for at a time.
+const maxOpen = 2000
+
+// make sends what a workload has ordered.
+func (l *load) make(o *order) {
+	if o.req.Op == 0 {
+		return
+	}
+	w := o.w
+	node := o.node
+	for range w.nodes { // a client that is refused goes on to the next node
+		if node != nil && node.up {
+			break
+		}
+		node = w.nodes[l.rand.IntN(len(w.nodes))]
+	}
+	if !node.up {
+		return
+	}
+	c := l.ask(w, node, o.client, &o.req, o.token)
+	if to := w.nodes[l.rand.IntN(len(w.nodes))]; o.again && c.att != nil && to.up { // the same write twice, on purpose
+		w.probe.hit(pAskedTwice)
+		c.att.unsure = true
+		l.history[c.op].Resent = true
+		req := o.req
+		l.send(w, &call{op: c.op, client: c.client, node: to, req: &req, key: c.key, att: c.att, token: c.token, began: w.now, tries: 2})
+	}
+}
+
+// ask gives a request to a node and opens its operation.
+func (l *load) ask(w *World, n *node, by *client, req *core.Request, with *token) *call {
+	ring := w.auth.ringAt(w.auth.state.Version)
+	b, ok := ring.Bucket(req.Bucket)
+	c := &call{client: by, node: n, req: req, op: -1, began: w.now, token: with}
+	if ok && len(req.Key) > 0 {
+		c.key = w.truth.key(b, req.Key, ring.PartitionOf(hashring.Hash(req.Bucket, req.Key)))
+		l.open1(w, c, b, ring)
+	}
+	l.send(w, c)
+	return c
+}
+
+// open1 registers an operation on one key before it is asked for.
+func (l *load) open1(w *World, c *call, b *hashring.Bucket, ring *hashring.Ring) {
+	req, kt := c.req, c.key
+	owners := ring.N(b, kt.partition)
+	need := func(asked core.Count, def int) int {
+		switch {
+		case asked == core.All:
+			return owners
+		case asked > 0:
+			return int(asked)
+		case def > 0:
+			return def
+		}
+		return hashring.Majority(owners)
+	}
+	sloppy := b.Sloppy
+	if req.Sloppy != core.Unset {
+		sloppy = req.Sloppy == core.Yes
+	}
+	r, wr := need(req.R, b.R), need(req.W, b.W)
+	op := check.Op{Client: c.client.id, Bucket: kt.name, Key: kt.key, Call: w.now, Node: c.node.name}
+	switch req.Op {
+	case core.OpGet:
+		op.Kind = check.Read
+		c.strict = !sloppy && r+need(0, b.W) > owners
+		// Two reads share a store only where 2R>N: that alone keeps reads from going
+		// back to before a write that was never acked.
+		c.steady = c.strict && 2*r > owners
+		c.mustSee = kt.mustSee(c.steady)
+		op.Level, op.Outcome = level(r, owners, c.steady), check.Failed
+		if req.HasAfter && c.token != nil {
+			op.Level = check.Session
+			op.Session = c.token.values
+		}
+	case core.OpPut, core.OpDelete:
+		if req.ID.IsZero() {
+			l.reqSeq++
+			binary.BigEndian.PutUint64(req.ID[:], w.opt.Seed)
+			binary.BigEndian.PutUint64(req.ID[8:], l.reqSeq)
+		}
+		a := &attempt{key: kt, id: req.ID, op: len(l.history), value: valueName(req.Value), deletes: req.Op == core.OpDelete, has: req.HasContext,
+			need: wr, sloppy: sloppy, pw: max(0, int(req.PW))}
+		if c.token != nil && req.HasContext {
+			a.knows = c.token.knows
+			op.HasContext, op.Context = true, c.token.values
+		}
+		op.HasContext = req.HasContext
+		for _, acked := range w.truth.acked {
+			a.clock = append(a.clock, acked...)
+		}
+		if sloppy || r+wr <= owners || wr < need(0, b.W) {
+			kt.strict = false
+		}
+		op.Outcome = check.Unknown
+		op.Kind, op.Value, op.Level = check.Write, a.value, level(wr, owners, !sloppy && r+wr > owners)
+		if a.deletes {
+			op.Kind = check.Delete
+		}
+		if old := w.truth.byID[req.ID]; old != nil { // a re-sent one belongs to the first
+			c.att, c.op = old, old.op
+			return
+		}
+		c.att = a
+		w.truth.byID[req.ID] = a
+		kt.attempts = append(kt.attempts, a)
+	default:
+		return
+	}
+	c.op = len(l.history)
+	l.history = append(l.history, op)
+}
+
+func level(need, owners int, strict bool) check.Level {
+	switch {
+	case strict:
+		return check.Strict
+	case need >= owners:
+		return check.All
+	case need == 1:
+		return check.One
+	}
+	return check.Quorum
+}
+
+// patience is how much longer than its deadline a client waits for the answer.
+const patience = 500 * time.Millisecond
+
+// send hands the request to the node's process. It may be lost on the way.
+func (l *load) send(w *World, c *call) {
+	l.open[c] = true
+	c.req.Waiter = c
+	c.tries++
+	n := c.node
+	if w.telling() {
+		w.note("client %d asks %s: %s", c.client.id, n.name, drawRequest(c))
+	}
+	wait := c.req.Timeout
+	if wait == 0 {
+		wait = core.DefaultDeadline
+	}
+	w.after(wait+patience, event{kind: evGiveUp, p: c})
+	if !n.up {
+		w.after(time.Millisecond, event{kind: evAnswer, p: c})
+		return
+	}
+	if chance(l.rand, l.requestLost) {
+		w.probe.hit(pRequestLost)
+		return
+	}
+	n.calls = append(n.calls, c)
+	shard := n.shards[0]
+	if c.key != nil && n.ring != nil {
+		shard = n.shards[int(c.key.partition)%len(n.shards)]
+	}
+	shard.take(core.Event{Request: c.req})
+}
+
+// replied: a node has answered. The client sees it unless the reply is lost.
+func (l *load) replied(w *World, n *node, c *call, r *core.Reply) {
+	for i, o := range n.calls {
+		if o == c {
+			n.calls[i] = n.calls[len(n.calls)-1]
+			n.calls[len(n.calls)-1] = nil
+			n.calls = n.calls[:len(n.calls)-1]
+			break
+		}
+	}
+	if w.telling() {
+		w.note("%s answers client %d: %s", n.name, c.client.id, drawReply(c, r, n.wall()))
+	}
+	w.probe.reply(w, c, r)
+	if c.reply != nil {
+		w.violate(Violation{Check: "answers", Kind: "TWICE", Detail: fmt.Sprintf("%s answers one request twice: %v, then %v", n.name, c.reply.Code, r.Code)})
+	}
+	c.reply = r
+	l.fits(w, c, r)
+	if chance(l.rand, l.replyLost) {
+		w.probe.hit(pReplyLost)
+		c.reply = nil
+	}
+	if c.done {
+		return // the client has gone
+	}
+	if c.reply == nil {
+		return // and waits
+	}
+	l.answered(w, c)
+}
+
+// fits holds the form of an answer against the contract.
+func (l *load) fits(w *World, c *call, r *core.Reply) {
+	isWrite := c.req.Op == core.OpPut || c.req.Op == core.OpDelete
+	if isWrite != (r.Outcome != core.OutcomeNone) || isWrite && (r.Code == core.OK) != (r.Outcome == core.Applied) {
+		w.violate(Violation{Check: "answers", Kind: "FORM", Detail: fmt.Sprintf("op %d is answered %v with outcome %q", c.req.Op, r.Code, r.Outcome)})
+	}
+}
+
+// answered: the client has its answer, or with no reply sees its connection end.
+func (l *load) answered(w *World, c *call) {
+	if c.done {
+		return
+	}
+	c.done = true
+	delete(l.open, c)
+	r := c.reply
+	if c.key != nil && c.op >= 0 {
+		if c.att != nil {
+			l.wrote(w, c, r)
+		} else {
+			l.didRead(w, c, r)
+		}
+	}
+	if c.then != nil {
+		c.then()
+	}
+}
+
+// giveUp: the client has waited long enough.
+func (l *load) giveUp(w *World, c *call) {
+	if c.done {
+		return
+	}
+	n := c.node
+	if n.up && c.reply == nil && n.paused == 0 && slices.Contains(n.calls, c) {
+		l.overdue(w, c)
+	}
+	c.reply = nil
+	l.answered(w, c)
+}
+
+// overdue: every request is answered by its deadline, by a process that has the CPU.
+func (l *load) overdue(w *World, c *call) {
+	n := c.node
+	if n.slow != 1 || n.clock.rate < 1 || n.clock.halted || n.busy > w.now || w.now-n.calm < 10*time.Second && n.calm > 0 || w.now-n.woke < 2*patience+c.req.Timeout+core.DefaultDeadline || n.disk.stalled > c.began {
+		return
+	}
+	w.violate(Violation{Check: "answers", Kind: "OVERDUE", Detail: fmt.Sprintf("%s has not answered %s begun at %v", n.name, drawRequest(c), c.began)})
+}
+
+func (l *load) wrote(w *World, c *call, r *core.Reply) {
+	op, a := &l.history[c.op], c.att
+	if r == nil {
+		op.Outcome, op.Return = check.Unknown, w.now
+		l.again(w, c)
+		l.counts.Unknown++
+		return
+	}
+	if len(a.mints) > 1 {
+		op.Resent = true
+	}
+	if op.Return != 0 && op.Outcome == check.OK { // another try of it was acked before
+		if len(r.Context.Seen) > 0 && r.Outcome == core.Applied {
+			c.client.keep(c.key, a.gained(c, r))
+		}
+		return
+	}
+	op.Return = w.now
+	switch r.Outcome {
+	case core.Applied:
+		op.Outcome = check.OK
+		l.counts.Acked++
+		l.okOps++
+		w.truth.answered(a, r, c.began)
+	case core.NotApplied:
+		if op.Outcome = check.NotApplied; c.tries > 1 || a.unsure {
+			op.Outcome = check.Unknown // an earlier try may have been
+		} else {
+			w.truth.answered(a, r, c.began)
+		}
+		l.counts.NotApplied++
+	default:
+		op.Outcome = check.Unknown
+		l.counts.Unknown++
+		l.again(w, c)
+	}
+	if len(r.Context.Seen) > 0 && r.Outcome != core.NotApplied {
+		c.client.keep(c.key, a.gained(c, r))
+	}
+}
+
+// again may send a write of unknown fate once more, under its id, to another node (E16).
+func (l *load) again(w *World, c *call) {
+	c.att.unsure = true
+	if c.tries >= 3 || l.stopped || !chance(l.rand, w.draw.Retry) {
+		return
+	}
+	to := w.nodes[l.rand.IntN(len(w.nodes))]
+	if !to.up {
+		return
+	}
+	w.probe.hit(pResent)
+	req := *c.req
+	l.history[c.op].Resent = true
+	next := &call{op: c.op, client: c.client, node: to, req: &req, key: c.key, att: c.att, token: c.token, began: w.now, tries: c.tries}
+	l.send(w, next)
+}
+
+// gained is the token that a write's answer gives.
+func (a *attempt) gained(c *call, r *core.Reply) *token {
+	t := &token{text: r.Context.Token(), knows: slices.Clone(a.knows)}
+	for _, m := range a.mints {
+		if !r.Context.Seen.Covers(m.dot) {
+			continue
+		}
+		t.knows = append(t.knows, m)
+		if !a.has {
+			t.knows = append(t.knows, m.covers...)
+		}
+	}
+	if a.value != "" {
+		t.values = []string{a.value}
+	} else if c.token != nil && a.has {
+		t.values = c.token.values
+	}
+	return t
+}
+
+func (l *load) didRead(w *World, c *call, r *core.Reply) {
+	op := &l.history[c.op]
+	op.Return = w.now
+	if r == nil || r.Code != core.OK && r.Code != core.KeyNotFound {
+		op.Outcome = check.Failed
+		l.counts.ReadsFailed++
+		return
+	}
+	op.Outcome = check.OK
+	l.counts.Reads++
+	l.okOps++
+	t := &token{}
+	for _, s := range r.Object.Live(c.node.wall()) {
+		op.Read = append(op.Read, valueName(s.Value))
+	}
+	if r.Object != nil {
+		t.knows = c.key.append(nil, r.Object)
+		t.values = op.Read
+	}
+	w.truth.read(c.key, c, r)
+	if len(r.Context.Seen) > 0 {
+		t.text = r.Context.Token()
+		c.client.keep(c.key, t)
+	}
+}
+
+// maxTokens bounds what a client remembers.
+const maxTokens = 64
+
+func (c *client) keep(kt *keyTruth, t *token) {
+	if len(c.tokens) >= maxTokens {
+		clear(c.tokens)
+	}
+	c.tokens[kt] = t
+}

@@ -1,0 +1,98 @@
+//go:build planted
+
+package sim
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quoratedb/quorate/internal/plant"
+)
+
+// TestPower measures how many random seeds the general workloads and the assertions
+// need to find each planted bug, and that the clean build passes the same seeds.
+//
+//	SIM_POWER=300 go test -tags planted ./sim -run TestPower -v -timeout 2h
+//	SIM_POWER=300 SIM_BUGS=old-epoch,one-actor go test ...
+//
+// Each bug gets SIM_TRIALS trials (5) on seeds of their own; without SIM_POWER one
+// trial of up to powerDefault seeds is made on a few bugs that fall quickly.
+func TestPower(t *testing.T) {
+	most, trials := powerDefault, 1
+	bugs := []plant.Bug{plant.AckBeforeSync, plant.ContextTooWide, plant.JoinDropsConcurrent}
+	if s := os.Getenv("SIM_POWER"); s != "" {
+		most, _ = strconv.Atoi(s)
+		trials, bugs = 5, plant.All()
+	}
+	if s := os.Getenv("SIM_TRIALS"); s != "" {
+		trials, _ = strconv.Atoi(s)
+	}
+	if s := os.Getenv("SIM_BUGS"); s != "" {
+		bugs = nil
+		for _, b := range strings.Split(s, ",") {
+			bugs = append(bugs, plant.Bug(b))
+		}
+	}
+	defer plant.Set(plant.None)
+	found := 0
+	for _, b := range bugs {
+		plant.Set(b)
+		seeds, how := power(b, most, trials)
+		slices.Sort(seeds)
+		if len(seeds) < trials {
+			t.Errorf("%-24s found in %d of %d trials of %d seeds", b, len(seeds), trials, most)
+			continue
+		}
+		found++
+		t.Logf("%-24s median %3d seeds %v  %s", b, seeds[len(seeds)/2], seeds, how)
+	}
+	t.Logf("found %d of %d", found, len(bugs))
+}
+
+const powerDefault = 60
+
+// power is the number of seeds that each trial needed, for those that found it.
+func power(b plant.Bug, most, trials int) (seeds []int, how string) {
+	kinds := map[string]int{}
+	for trial := range trials {
+		var next, first atomic.Int64
+		first.Store(int64(most) + 1)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range runtime.GOMAXPROCS(0) {
+			wg.Go(func() {
+				for i := next.Add(1); i < first.Load(); i = next.Add(1) {
+					r, err := Run(Options{Seed: uint64(trial)*1_000_000 + uint64(i), Duration: 10 * time.Minute, Faults: powerFaults(b)})
+					if err != nil || r.OK() {
+						continue
+					}
+					mu.Lock()
+					kinds[r.Violations[0].Check+" "+r.Violations[0].Kind]++
+					first.Store(min(first.Load(), i))
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if n := int(first.Load()); n <= most {
+			seeds = append(seeds, n)
+		}
+	}
+	return seeds, fmt.Sprint(kinds)
+}
+
+// powerFaults: a bug in what is off by default needs it on.
+func powerFaults(b plant.Bug) []string {
+	if b == plant.CorruptIsAbsent {
+		return append(FaultClasses()[:len(FaultClasses())-4], "bit_flip")
+	}
+	return nil
+}
