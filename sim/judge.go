@@ -60,12 +60,16 @@ type histories struct {
 func (w *World) histories() (out histories) {
 	expires := map[string]bool{}
 	siblings := map[string]bool{}
+	late := map[int]bool{}
 	for _, kt := range w.truth.order {
 		b, ok := w.auth.ringAt(w.auth.state.Version).BucketByID(kt.bucket)
 		kt.expires = ok && b.TTL > 0
 		expires[kt.name], siblings[kt.name] = kt.expires, kt.conflict == hashring.Siblings
 		for _, a := range kt.attempts {
 			op := &w.load.history[a.op]
+			if a.late {
+				late[a.op] = true
+			}
 			op.Mints, op.Resent = a.forHistory(), op.Resent || len(a.mints) > 1
 		}
 	}
@@ -77,6 +81,9 @@ func (w *World) histories() (out histories) {
 		out.siblings = append(out.siblings, *o)
 		if !expires[o.Bucket] {
 			out.lasting = append(out.lasting, *o)
+			if late[i] { // to its client it may take effect at any time, as if it had no answer
+				out.lasting[len(out.lasting)-1].Outcome = check.Unknown
+			}
 		}
 	}
 	return out

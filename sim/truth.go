@@ -62,6 +62,7 @@ type attempt struct {
 	answered bool
 	outcome  core.Outcome
 	nothing  bool // acked as having nothing to delete
+	late     bool // a re-sent copy of it was carried out after its answer (E16)
 	unsure   bool // an earlier try may have been applied
 	seen     version.Vector
 	clock    []version.HLC // what each store had acked when it was asked for, by node and shard flattened
@@ -241,6 +242,7 @@ func (t *truth) minted(s *shard, kt *keyTruth, o *version.Object, sib *version.S
 	}
 	if a.answered && a.outcome == core.Applied {
 		w.probe.hit(pMintedAfterAck)
+		a.late = true
 	}
 }
 
