@@ -100,7 +100,8 @@ func (g *Gossip) rejoin() {
 	if g.cfg.Ring == nil {
 		return
 	}
-	for g.wait(jitter(g.pace.rejoinEvery)) {
+	// Soon at first: a restart without --join addresses finds the others by this alone.
+	for wait := g.pace.joinFirst; g.wait(jitter(wait)); wait = min(2*wait, g.pace.rejoinEvery) {
 		g.table.poke() // lets views forget who is long gone
 		var absent []string
 		for _, addr := range g.cfg.Ring() {

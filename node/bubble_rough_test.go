@@ -69,14 +69,16 @@ func TestBubbleOneWayCut(t *testing.T) {
 				b.net.cut(ends[:1], ends[1:], false)
 				for i := range 60 {
 					for _, n := range b.nodes {
-						n.put(fmt.Sprintf("k%d", i), n.name, "?w=2")
+						n.put(fmt.Sprintf("%s-%d", n.name, i), "v", "?w=2")
 					}
 					time.Sleep(time.Second)
 				}
 				b.net.heal()
 				b.united(30 * time.Second)
 				b.whole(10 * time.Second)
-				b.repair(numbered("k", 60)...)
+				for _, n := range b.nodes {
+					b.repair(numbered(n.name+"-", 60)...)
+				}
 			})
 		})
 	}

@@ -117,7 +117,7 @@ func TestBubblePartitionWithoutJoin(t *testing.T) {
 			n.join = nil
 		}
 		b.startAll()
-		b.whole(20 * time.Second) // gossip has yet to find the others
+		b.whole(2 * time.Second) // gossip finds the others by its first rejoin
 		partition(b, 10*time.Minute)
 	})
 }
