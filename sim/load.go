@@ -22,6 +22,7 @@ type load struct {
 	open     map[*call]bool // by call: what clients still wait for
 	idSeq    int
 	reqSeq   uint64
+	made     int // operations that the workloads made
 	valueSeq int
 	boost    float64 // times the usual rate
 	stopped  bool
@@ -91,7 +92,7 @@ func (l *load) start(w *World) {
 
 // next makes one operation and plans the one after it.
 func (l *load) next(w *World) {
-	if l.stopped || w.opt.MaxOps > 0 && len(l.history) >= w.opt.MaxOps {
+	if l.stopped || w.opt.MaxOps > 0 && l.made >= w.opt.MaxOps {
 		return
 	}
 	w.after(between(l.rand, 0, time.Duration(2*float64(time.Second)/(w.draw.Rate*l.boost))), event{kind: evClient})
@@ -122,6 +123,7 @@ func (l *load) make(o *order) {
 	if !node.up {
 		return
 	}
+	l.made++
 	c := l.ask(w, node, o.client, &o.req, o.token)
 	if to := w.nodes[l.rand.IntN(len(w.nodes))]; o.again && c.att != nil && to.up { // the same write twice, on purpose
 		w.probe.hit(pAskedTwice)

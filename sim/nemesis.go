@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,18 +11,29 @@ import (
 // Fault is one thing that the nemesis does, from At for a while. The whole list is
 // drawn before the run, so that a run can be played again with some of them left out.
 type Fault struct {
-	ID    int           `json:"id"`
-	At    time.Duration `json:"at"`  // virtual, nanoseconds
-	For   time.Duration `json:"for"` // 0: at once
-	Class string        `json:"class"`
-	Nodes []string      `json:"nodes,omitempty"`
-	X     float64       `json:"x,omitempty"` // rate or factor
-	What  string        `json:"what,omitempty"`
+	ID    int
+	At    time.Duration // virtual
+	For   time.Duration // 0: at once
+	Class string
+	Nodes []string
+	X     float64 // rate or factor
 
 	nodes  []int
 	seed   uint64 // of what it draws while it lasts
 	undo   []func()
 	active bool
+}
+
+// MarshalJSON gives times in seconds.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ID    int      `json:"id"`
+		At    float64  `json:"at_seconds"`
+		For   float64  `json:"for_seconds"`
+		Class string   `json:"class"`
+		Nodes []string `json:"nodes,omitempty"`
+		X     float64  `json:"x,omitempty"`
+	}{f.ID, f.At.Seconds(), f.For.Seconds(), f.Class, f.Nodes, f.X})
 }
 
 func (f *Fault) String() string {

@@ -12,11 +12,10 @@ import (
 // faults may lose, double and reorder single messages, which no TCP does: the
 // protocol must bear that too.
 const (
-	silentAfter = 3 * time.Second       // a peer that hears nothing ends the connection
-	dialTimeout = 3 * time.Second       // a dial into a cut link
-	backoffMax  = time.Second           // between dials
-	heldMax     = 4096                  // messages that wait for a connection; more are lost
-	localDelay  = 20 * time.Microsecond // a shard to another of its node
+	silentAfter = 3 * time.Second // a peer that hears nothing ends the connection
+	dialTimeout = 3 * time.Second // a dial into a cut link
+	backoffMax  = time.Second     // between dials
+	heldMax     = 4096            // messages that wait for a connection; more are lost
 )
 
 // verdict of a scenario on a message.

@@ -112,15 +112,15 @@ type Draw struct {
 	Keys       int            `json:"keys"` // per workload at a time
 	Workloads  map[string]int `json:"workloads"`
 	Faults     []string       `json:"faults"`
-	FaultEvery time.Duration  `json:"fault_every"` // on average
-	NetDelay   time.Duration  `json:"net_delay"`   // typical, one way
-	NetTail    time.Duration  `json:"net_tail"`    // of one message in a hundred
-	SyncTime   time.Duration  `json:"sync_time"`   // typical, of one commit
-	StepTime   time.Duration  `json:"step_time"`   // CPU of one event
-	DeadAfter  time.Duration  `json:"dead_after"`  // of gossip
-	HintBytes  int64          `json:"hint_bytes"`  // 0: the default
-	ValueSize  int            `json:"value_size"`  // padding of values
-	Retry      float64        `json:"retry"`       // share of writes of unknown fate that are sent again
+	FaultEvery time.Duration  `json:"fault_every_ns"` // on average
+	NetDelay   time.Duration  `json:"net_delay_ns"`   // typical, one way
+	NetTail    time.Duration  `json:"net_tail_ns"`    // of one message in a hundred
+	SyncTime   time.Duration  `json:"sync_time_ns"`   // typical, of one commit
+	StepTime   time.Duration  `json:"step_time_ns"`   // CPU of one event
+	DeadAfter  time.Duration  `json:"dead_after_ns"`  // of gossip
+	HintBytes  int64          `json:"hint_bytes"`     // 0: the default
+	ValueSize  int            `json:"value_size"`     // padding of values
+	Retry      float64        `json:"retry"`          // share of writes of unknown fate that are sent again
 }
 
 // draw makes the swarm of a seed.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,13 +10,25 @@ import (
 
 // Violation is a promise that was broken.
 type Violation struct {
-	Check  string        `json:"check"` // what found it
-	Kind   string        `json:"kind"`  // what was broken: a rule of the protocol, or a verdict such as LOST
-	Bucket string        `json:"bucket,omitempty"`
-	Key    string        `json:"key,omitempty"`
-	Detail string        `json:"detail"`
-	At     time.Duration `json:"at"` // virtual, nanoseconds
-	Ops    []int         `json:"ops,omitempty"`
+	Check       string // what found it
+	Kind        string // what was broken: a rule of the protocol, or a verdict such as LOST
+	Bucket, Key string // empty: it is not about a key
+	Detail      string
+	At          time.Duration // virtual
+	Ops         []int         // positions in the history, the guilty one first
+}
+
+// MarshalJSON gives times in seconds.
+func (v Violation) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Check  string  `json:"check"`
+		Kind   string  `json:"kind"`
+		Bucket string  `json:"bucket,omitempty"`
+		Key    string  `json:"key,omitempty"`
+		At     float64 `json:"at_seconds"`
+		Detail string  `json:"detail"`
+		Ops    []int   `json:"ops,omitempty"`
+	}{v.Check, v.Kind, v.Bucket, v.Key, v.At.Seconds(), v.Detail, v.Ops})
 }
 
 func (v Violation) String() string {

@@ -107,6 +107,16 @@ func (w *World) pending() string {
 // what brings replicas together.
 func (w *World) readAll() {
 	ring := w.auth.ringAt(w.auth.state.Version)
+	var serving []*node
+	for _, n := range w.nodes {
+		if n.up {
+			serving = append(serving, n)
+		}
+	}
+	if len(serving) == 0 {
+		w.violate(Violation{Check: "liveness", Kind: "UNREADABLE", Detail: "no node serves after the healing"})
+		return
+	}
 	reader := &client{id: len(w.load.clients), tokens: map[*keyTruth]*token{}}
 	for range 2 {
 		left := slices.Clone(w.truth.order)
@@ -118,10 +128,7 @@ func (w *World) readAll() {
 				if !ok {
 					continue
 				}
-				n := w.nodes[w.load.rand.IntN(len(w.nodes))]
-				for n.banned {
-					n = w.nodes[w.load.rand.IntN(len(w.nodes))]
-				}
+				n := serving[w.load.rand.IntN(len(serving))]
 				calls = append(calls, w.load.ask(w, n, reader, &core.Request{Op: core.OpGet, Bucket: b.Name, Key: []byte(kt.key), R: core.All}, nil))
 			}
 			w.runUntil(w.now+5*time.Second, func() bool { return !slices.ContainsFunc(calls, func(c *call) bool { return !c.done }) })
@@ -168,7 +175,7 @@ func (w *World) verify() {
 }
 
 func (w *World) result() Result {
-	r := Result{Seed: w.opt.Seed, TraceHash: fmt.Sprintf("%016x", w.trace), VirtualSeconds: w.now.Seconds(), Operations: len(w.load.history),
+	r := Result{Seed: w.opt.Seed, TraceHash: fmt.Sprintf("%016x", w.trace), VirtualSeconds: w.now.Seconds(), Operations: w.load.made,
 		Faults: w.storm.begun, Violations: w.violations, Options: w.draw, Outcomes: w.load.counts, Probes: map[string]uint64{}}
 	if r.Violations == nil {
 		r.Violations = []Violation{}

@@ -29,7 +29,7 @@ func fromSim(r *sim.Result, duration time.Duration) report.Input {
 		if f.X != 0 {
 			amount = strconv.FormatFloat(f.X, 'g', 3, 64)
 		}
-		in.Faults = append(in.Faults, report.Fault{ID: f.ID, Class: f.Class, About: f.What, At: f.At, For: f.For, Nodes: f.Nodes, Amount: amount})
+		in.Faults = append(in.Faults, report.Fault{ID: f.ID, Class: f.Class, At: f.At, For: f.For, Nodes: f.Nodes, Amount: amount})
 	}
 	for _, v := range r.Violations {
 		in.Violations = append(in.Violations, report.Violation{At: v.At,
