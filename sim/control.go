@@ -144,6 +144,9 @@ func (n *node) learn(version uint64) {
 		n.tell(core.Event{Ring: r})
 		return
 	}
+	if old := n.ring; old != nil && n.w.ctlRand.IntN(5) == 0 { // it was asked for twice, and the older answer comes last
+		n.w.after(between(n.w.ctlRand, 0, 500*time.Millisecond), event{kind: evLearn, n: n, inc: n.inc, x: uint32(old.Version)})
+	}
 	n.w.note("%s learns ring %d", n.name, version)
 	n.ring = r
 	n.eng.ring = version

@@ -93,6 +93,9 @@ func (p *pullOp) onMessage(c *Core, m *Message) {
 	for i := range m.Rows {
 		r := &m.Rows[i]
 		bucket, ok := c.ring.BucketByID(r.Bucket)
+		if !ok && uint64(r.Bucket) > c.ring.Version {
+			continue // made since: an id is the ring version of its creation
+		}
 		if ok { // hints of a deleted bucket are dropped
 			hash := hashring.Hash(bucket.Name, r.Key)
 			s, why := c.mergeRecord(p.partition, bucket, r.Key, hash, r.Object)

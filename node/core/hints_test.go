@@ -8,6 +8,7 @@ import (
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/version"
 )
 
 // No owner can be reached: a fallback coordinates, two stand-ins count apart, reads
@@ -308,4 +309,30 @@ func TestRolesAreChecked(t *testing.T) {
 			t.Errorf("%s: %v", what, c.got)
 		}
 	}
+}
+
+// A hint of a bucket that the target's ring does not have yet is left with its
+// holder; one of a deleted bucket is dropped. An id is the ring version of the
+// bucket's creation, so the target can tell.
+func TestAHintOfABucketNotKnownYetIsKept(t *testing.T) {
+	w := newWorld(t, "abcd", 1)
+	w.run(100 * time.Millisecond)
+	c := w.node("a").core
+	answer := func(bucket hashring.BucketID) string {
+		notice := &Message{Kind: MsgHintNotice, From: sidOf("d"), RingVersion: 10, Epoch: 5}
+		out := c.Step(Now{Mono: w.now}, []Event{{Message: notice}}).Now
+		if len(out) != 1 || out[0].Message.Kind != MsgHintPull {
+			t.Fatalf("no pull: %v", out)
+		}
+		page := &Message{Kind: MsgHintPage, From: sidOf("d"), ID: out[0].Message.ID, RingVersion: 10, Epoch: 5,
+			Rows: []Row{{Bucket: bucket, Key: []byte("k"), Gen: 1, Object: &version.Object{}}}}
+		for _, o := range c.Step(Now{Mono: w.now}, []Event{{Message: page}}).Now {
+			if o.Message.Kind == MsgHintDone {
+				return "dropped"
+			}
+		}
+		return "kept"
+	}
+	w.expect("deleted", answer(9), "dropped")
+	w.expect("made since", answer(11), "kept")
 }
