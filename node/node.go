@@ -121,8 +121,9 @@ func (n *Node) shardCount() int {
 
 func (n *Node) buildShards() {
 	count := n.shardCount()
+	boot := seeded().Uint64()
 	for i := range count {
-		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
+		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), Boot: boot, HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
 		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.wantRing, n.fail))
 	}
 }

@@ -57,11 +57,12 @@ const (
 	ReasonHintBudget         // it holds no more hints
 	ReasonSiblings           // the key is at its cap of siblings (E15)
 	ReasonTooLarge           // the object with all siblings is at its cap
+	ReasonLate               // the forward may be older than its sender's patience (E16)
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{"none", "unreachable", "timeout", "stale_epoch", "ring_behind", "not_owner",
-	"starting", "corrupt", "no_space", "overloaded", "hint_budget", "sibling_limit", "object_too_large"}
+	"starting", "corrupt", "no_space", "overloaded", "hint_budget", "sibling_limit", "object_too_large", "late"}
 
 func (r Reason) String() string {
 	if r < reasonCount {

@@ -52,6 +52,7 @@ const (
 	NotAppliedForgets   Bug = "not-applied-forgets"   // E16: not_applied after an owner may have applied the write
 	ResentContext       Bug = "resent-context"        // E16: a re-sent write's answer covers what came beside it
 	ResentMintedAgain   Bug = "resent-minted-again"   // E16: a re-sent write is minted anew where it stands
+	LateForward         Bug = "late-forward"          // E16: an owner does not look how old a forwarded write is
 	CorruptIsAbsent     Bug = "corrupt-is-absent"     // D4: a record that fails its checksum reads as absent
 	ExpiredShown        Bug = "expired-shown"         // E8: reads show expired values
 	ExpiredDropped      Bug = "expired-dropped"       // E8: a replica forgets expired siblings on its own

@@ -29,9 +29,13 @@ func (c *Core) onForward(m *Message) {
 	r := m.Request
 	bucket, ok := c.ring.Bucket(r.Bucket)
 	switch {
+	case r.Op == OpDelete && !r.HasContext: // who forwards one has read what it deletes
+		c.decline(to, m.Partition, quorum.ReasonNotOwner)
 	case !ok || c.stale(m):
 		c.decline(to, m.Partition, quorum.ReasonStaleEpoch)
-	case c.outlived(m), len(c.ops) >= MaxOps, c.draining:
+	case c.late(m):
+		c.decline(to, m.Partition, quorum.ReasonLate)
+	case len(c.ops) >= MaxOps, c.draining:
 		c.decline(to, m.Partition, quorum.ReasonOverloaded)
 	default:
 		pl := c.plan(bucket, r.Key)
@@ -42,15 +46,6 @@ func (c *Core) onForward(m *Message) {
 		r.Timeout = m.Timeout
 		c.coordinateWrite(to, r, pl, true)
 	}
-}
-
-// outlived tells that m may have waited here, unread, until nobody waits for it any
-// more: this process stood still for longer than the request had. Its coordinator
-// has then re-sent the write to another owner (E16), and whoever saw that one
-// applied may have overwritten or deleted it since: minting it now would bring it
-// back. A live request that is declined too goes on to the next owner.
-func (c *Core) outlived(m *Message) bool {
-	return c.resumed > 0 && c.now.Mono-c.resumed < tickEvery && m.Timeout <= c.stoodFor
 }
 
 // begin plans a client's request and takes the road of its kind.
@@ -77,11 +72,20 @@ func (c *Core) begin(to origin, r *Request) {
 		c.startGet(to, r, pl)
 	case r.Op == OpInspect:
 		c.startInspect(to, r, pl)
-	case owner:
-		c.coordinateWrite(to, r, pl, true)
+	case r.Op == OpDelete && !r.HasContext:
+		c.readThenDelete(to, r, pl)
 	default:
-		c.startForward(to, r, pl)
+		c.beginWrite(to, r, pl)
 	}
+}
+
+// beginWrite mints a write here, at an owner, or takes it to one.
+func (c *Core) beginWrite(to origin, r *Request, pl plan) {
+	if pl.owns(c.cfg.Self) {
+		c.coordinateWrite(to, r, pl, true)
+		return
+	}
+	c.startForward(to, r, pl)
 }
 
 func fits(bucket, hash uint64, pl *plan) bool {

@@ -47,6 +47,9 @@ type Config struct {
 	Rand   *rand.Rand // actors and request ids; seeded by the caller
 	// HLCBound is the greatest durable clock bound of the store (E9).
 	HLCBound version.HLC
+	// Boot names this process; all its shards share it, and the clock they are
+	// stepped with. 0: drawn from Rand.
+	Boot uint64
 	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
 	HintBytes int64
 	// CacheBytes bounds the settled records kept in memory. 0: 4 MiB; negative: none.
@@ -64,8 +67,7 @@ type Core struct {
 	confirmed bool // answers as an owner (D6)
 	lowSpace  bool // below the reserve (D3)
 	draining  bool
-	resumed   time.Duration // when this shard last found that it had stood still
-	stoodFor  time.Duration // and for how long
+	echoes    map[hashring.SID]Echo // the clocks of other nodes, as last heard; the ring bounds them
 
 	parts    map[uint32]*part
 	overlay  overlay
@@ -117,12 +119,16 @@ func New(cfg Config, eng Engine) *Core {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = 4 << 20
 	}
+	if cfg.Boot == 0 {
+		cfg.Boot = cfg.Rand.Uint64()
+	}
 	return &Core{
 		cfg: cfg, eng: eng,
 		parts:    map[uint32]*part{},
 		overlay:  newOverlay(),
 		cache:    newCache(cfg.CacheBytes),
 		clock:    version.NewClock(cfg.HLCBound),
+		echoes:   map[hashring.SID]Echo{},
 		suspects: map[hashring.SID]time.Duration{},
 		ops:      map[uint64]op{},
 		lastOp:   cfg.Rand.Uint64() >> 16, // a late reply to the process before this one must meet no op of this one
@@ -133,7 +139,6 @@ func New(cfg Config, eng Engine) *Core {
 // Step takes what has happened and returns what is to be done. The Ready is valid
 // until the next Step; its Batch stays valid.
 func (c *Core) Step(now Now, events []Event) *Ready {
-	c.notePause(now)
 	c.now = now
 	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0]}
 	for i := range events {
@@ -143,14 +148,6 @@ func (c *Core) Step(now Now, events []Event) *Ready {
 	c.closeBatch()
 	c.ready.Deadline = c.timers.next()
 	return &c.ready
-}
-
-// notePause notices that the process stood still: a shard with a ring is stepped at
-// least once a tick.
-func (c *Core) notePause(now Now) {
-	if gap := now.Mono - c.now.Mono; c.now.Mono > 0 && gap > pausedFrom {
-		c.resumed, c.stoodFor = now.Mono, gap
-	}
 }
 
 func (c *Core) event(e *Event) {

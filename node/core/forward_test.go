@@ -18,19 +18,109 @@ func TestForwardGoesOnWhenTheOwnerIsDown(t *testing.T) {
 	if by := w.bySID(c.reply.ServedBy).name; by != "b" {
 		t.Errorf("coordinated by %s", by)
 	}
-	if w.now > time.Second+30*time.Millisecond {
-		t.Errorf("took %v", w.now)
+	if took := w.now - time.Second; took < forwardOver || took > forwardOver+30*time.Millisecond {
+		t.Errorf("took %v: the copy that was on its way must be too old by then, and no older", took)
 	}
 	w.letGo() // now the first owner gets it too
 	w.run(100 * time.Millisecond)
 	r := w.get("e", "sloppy", "k", rOf(All))
 	w.expect("get", w.show(r), "v")
-	w.expect("one mint: the second coordinator had sent it to the first", r.Object.String()[strings.Index(r.Object.String(), "]"):], "] "+r.Object.Siblings[0].Dot.String()+`="v"`)
+	w.expect("one mint", r.Object.String()[strings.Index(r.Object.String(), "]"):], "] "+r.Object.Siblings[0].Dot.String()+`="v"`)
+}
+
+// A copy of a write that comes late undoes nothing: not what overwrote the write, not
+// what was written after a delete (E16).
+func TestALateForwardUndoesNothing(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		op   Op
+		with bool
+	}{{"put", OpPut, false}, {"put with a context", OpPut, true}, {"delete", OpDelete, false}} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, "abcde", 1)
+			zero := w.put("b", "strict", "k", "v0", wOf(3))
+			w.heard("d")
+			w.fate = cut(hold, "d", "a", MsgForward)
+			opts := []opt{in(5 * time.Second)}
+			if test.with {
+				opts = append(opts, having(zero))
+			}
+			value := "v1"
+			if test.op == OpDelete {
+				value = ""
+			}
+			c := w.ask(w.node("d"), w.request(test.op, "strict", "k", value, opts))
+			w.expect("by another owner", w.show(w.wait(c)), "applied")
+			w.expect("overwritten", w.show(w.put("c", "strict", "k", "v2", having(c.reply), wOf(3))), "applied")
+			w.letGo()
+			w.run(time.Second)
+			w.expect("in the end", w.settle("strict", "k"), "v2")
+		})
+	}
+}
+
+// An owner that a node has not heard of lately declines its forward, and takes the
+// next try, which echoes the clock of that answer.
+func TestAForwardProvesItsAge(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	sent := 0
+	w.fate = func(_, _ *wnode, m *Message) fate {
+		if m.Kind == MsgForward {
+			sent++
+		}
+		return deliver
+	}
+	for i, want := range []int{2, 3, 5} {
+		w.expect("put", w.show(w.put("d", "strict", "k", "v")), "applied")
+		if sent != want {
+			t.Errorf("after put %d: %d forwards were sent, not %d", i, sent, want)
+		}
+		if i == 1 {
+			w.run(forwardFor)
+		}
+	}
+}
+
+// The first try's decline comes twice: it says nothing of the second try.
+func TestADeclineCountsForItsTry(t *testing.T) {
+	w := newWorld(t, "abcd", 1)
+	w.fate = func(from, to *wnode, m *Message) fate {
+		if m.Kind == MsgForwarded && m.Reply != nil {
+			return drop
+		}
+		if m.Kind == MsgForwarded {
+			w.carry(from, to, m)
+		}
+		return deliver
+	}
+	w.expect("put", w.show(w.put("d", "strict", "k", "v", in(300*time.Millisecond))), "write_quorum_timeout unknown")
+	w.expect("it was applied", w.has("a", "strict", "k"), "v")
+}
+
+// The first owner's answer comes when the write has just been sent to the second one:
+// the client gets it once that copy cannot be minted any more.
+func TestAnAnswerWaitsForTheOtherCopies(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.heard("d")
+	w.fate = all(cut(hold, "a", "d"), cut(drop, "d", "bc"))
+	c := w.startPut("d", "strict", "k", "v", in(5*time.Second))
+	w.run(forwardAfter + 10*time.Millisecond)
+	w.letGo()
+	w.run(10 * time.Millisecond)
+	if c.reply != nil {
+		t.Fatal("answered while the second copy may be minted")
+	}
+	w.expect("put", w.show(w.wait(c)), "applied")
+	w.expect("served by", w.bySID(c.reply.ServedBy).name, "a")
+	if took := w.now - time.Second; took < forwardAfter+forwardOver || took > forwardAfter+forwardOver+5*time.Millisecond {
+		t.Errorf("took %v", took)
+	}
 }
 
 // E16: minted twice, since neither owner had heard of the other's; presented once.
 func TestMintedTwicePresentedOnce(t *testing.T) {
 	w := newWorld(t, "abcde", 1)
+	w.heard("d")
 	w.fate = all(cut(drop, "a", "d"), cut(drop, "ab", "abc", MsgWrite))
 	c := w.startPut("d", "strict", "k", "v", wOf(1))
 	w.expect("put", w.show(w.wait(c)), "applied")
@@ -47,21 +137,10 @@ func TestMintedTwicePresentedOnce(t *testing.T) {
 	w.expect("both are gone", w.settle("strict", "k"), "v2")
 }
 
-// The answer of an owner that was given up still counts.
-func TestALateAnswerOfTheFirstOwnerCounts(t *testing.T) {
-	w := newWorld(t, "abcde", 1)
-	w.fate = all(cut(hold, "a", "d"), cut(drop, "d", "bc"))
-	c := w.startPut("d", "sloppy", "k", "v", in(5*time.Second))
-	w.run(time.Second)
-	w.letGo()
-	w.expect("put", w.show(w.wait(c)), "applied")
-	w.expect("served by", w.bySID(c.reply.ServedBy).name, "a")
-}
-
 // Nobody says not_applied once an owner may have applied the write: not when all
 // others decline, not when the fallback that takes over refuses, not at the deadline.
 func TestNeverNotAppliedAfterAPossibleApply(t *testing.T) {
-	silence := func(w *world) { w.fate = cut(drop, "a", "de") } // a has it, and cannot say so
+	silence := func(w *world) { w.heard("d"); w.fate = cut(drop, "a", "de") } // a has it, and cannot say so
 	t.Run("others decline", func(t *testing.T) {
 		w := newWorld(t, "abcde", 1)
 		silence(w)
@@ -83,6 +162,7 @@ func TestNeverNotAppliedAfterAPossibleApply(t *testing.T) {
 		r := w.put("d", "sloppy", "k", "v", in(5*time.Second), wOf(2))
 		w.expect("put", w.show(r), "replica_failure unknown")
 		w.run(2 * time.Second)
+		w.heard("d")
 		c := w.startPut("d", "sloppy", "k", "v2", in(5*time.Second), wOf(2))
 		w.run(10 * time.Millisecond)
 		w.step(w.node("d"), Event{Down: sidOf("a")})
@@ -138,7 +218,8 @@ func TestNoFallbackTakesAWriteThatAsksForOwners(t *testing.T) {
 func TestAResentDeleteClaimsOnlyWhatItDeleted(t *testing.T) {
 	w := newWorld(t, "abcde", 1)
 	zero := w.put("a", "strict", "k", "v0", wOf(3))
-	w.fate = cut(drop, "a", "d")
+	w.heard("d")
+	w.fate = cut(drop, "a", "d", MsgForwarded)
 	gone := w.ask(w.node("d"), w.request(OpDelete, "strict", "k", "", []opt{in(10 * time.Second)}))
 	w.run(100 * time.Millisecond)
 	w.expect("deleted at c", w.has("c", "strict", "k"), "x")
@@ -150,6 +231,21 @@ func TestAResentDeleteClaimsOnlyWhatItDeleted(t *testing.T) {
 	}
 	w.put("b", "strict", "k", "v2", having(r))
 	w.expect("in the end", w.settle("strict", "k"), "v1 v2")
+}
+
+// The same through a node that reads for it: the first try was minted, a value that it
+// did not delete came beside it, and the second try's read has seen that value.
+func TestAResentDeleteClaimsNothingItsReadHasSeen(t *testing.T) {
+	for _, at := range []string{"a", "b", "d"} {
+		w := newWorld(t, "abcde", 1)
+		zero := w.put("a", "strict", "k", "v0", wOf(3))
+		w.expect("deleted", w.show(w.del("a", "strict", "k", id(9))), "applied")
+		w.expect("beside it", w.show(w.put("c", "strict", "k", "v1", having(zero), wOf(3))), "applied")
+		again := w.del(at, "strict", "k", id(9))
+		w.expect("again", w.show(again), "applied")
+		w.expect("written with its context", w.show(w.put("b", "strict", "k", "v2", having(again), wOf(3))), "applied")
+		w.expect("re-sent to "+at+", in the end", w.settle("strict", "k"), "v1 v2")
+	}
 }
 
 // A write that was minted here is not minted again when it is sent again; while it
@@ -198,28 +294,43 @@ func TestALateReplyToThePreviousProcessIsNobodys(t *testing.T) {
 	w.expect("get", w.show(w.wait(g)), "read_quorum_timeout")
 }
 
-// A forwarded write that may have lain unread while its owner stood still is
-// declined: by now it may have been applied elsewhere and deleted again.
-func TestAPausedOwnerDeclinesWhatMayBeOver(t *testing.T) {
+// How old a forward may be, and for whom its echo is meant.
+func TestHowOldAForwardMayBe(t *testing.T) {
 	w := newWorld(t, "abcde", 1)
-	w.run(2 * time.Second)
 	c := w.node("a").core
 	id := byte(0)
-	forward := func(timeout time.Duration) string {
+	forward := func(timeout time.Duration, e Echo) string {
 		id++
 		r := Request{Op: OpPut, Bucket: "strict", Key: []byte{id}, Value: []byte("v"), ID: [16]byte{id}}
-		m := Message{Kind: MsgForward, From: sidOf("d"), ID: uint64(id), RingVersion: w.ring.Version, Epoch: 5, Request: &r, Timeout: timeout}
+		m := Message{Kind: MsgForward, From: sidOf("d"), ID: uint64(id), RingVersion: w.ring.Version, Epoch: 5, Request: &r, Timeout: timeout, Echo: e}
 		for _, out := range c.Step(Now{Mono: w.now}, []Event{{Message: &m}}).Now {
 			if out.Message.Kind == MsgForwarded && out.Message.ID == uint64(id) && out.Message.Reply == nil {
+				if out.Message.Echo != (Echo{c.cfg.Boot, w.now}) {
+					t.Errorf("echoes %v", out.Message.Echo)
+				}
 				return out.Message.Reason.String()
 			}
 		}
 		return "taken"
 	}
-	w.expect("before", forward(2*time.Second), "taken")
-	w.now += 3 * time.Second // it stands still
-	w.expect("two seconds were left", forward(2*time.Second), "overloaded")
-	w.expect("ten seconds were left", forward(10*time.Second), "taken")
-	w.now += tickEvery
-	w.expect("a tick later", forward(2*time.Second), "taken")
+	heard := func(ago time.Duration) Echo { return Echo{c.cfg.Boot, w.now - ago} }
+	w.expect("just heard", forward(2*time.Second, heard(0)), "taken")
+	w.expect("at the bound", forward(2*time.Second, heard(forwardFor)), "taken")
+	w.expect("over it", forward(2*time.Second, heard(forwardFor+1)), "late")
+	w.expect("two thirds of the deadline", forward(60*time.Millisecond, heard(40*time.Millisecond)), "taken")
+	w.expect("more of the deadline", forward(60*time.Millisecond, heard(40*time.Millisecond+1)), "late")
+	w.expect("no time left", forward(0, heard(1)), "late")
+	w.expect("of the process before", forward(2*time.Second, Echo{c.cfg.Boot + 1, w.now}), "late")
+	w.expect("of the future", forward(2*time.Second, heard(-1)), "late")
+	w.expect("never heard", forward(2*time.Second, Echo{}), "late")
+}
+
+// heard lets a node have heard of all others just now.
+func (w *world) heard(name string) {
+	at := w.node(name)
+	for _, n := range w.nodes {
+		if n != at {
+			at.core.echoes[n.sid] = Echo{n.core.cfg.Boot, w.now}
+		}
+	}
 }

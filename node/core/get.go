@@ -321,15 +321,19 @@ func (c *Core) readReply(pl *plan, o *version.Object) *Reply {
 }
 
 // readThenDelete is a delete without a context: it covers what R owners hold, and
-// writes nothing when all of them hold nothing.
-func (c *Core) readThenDelete(to origin, r *Request, pl plan, policy quorum.Policy, owner bool) {
-	read, err := c.policy(&pl, r, r.R, pl.bucket.R)
+// writes nothing when all of them hold nothing. The node that the client asked does
+// the reading, so that a forwarded write is always minted at once (late.go).
+func (c *Core) readThenDelete(to origin, r *Request, pl plan) {
+	policy, err := c.policy(&pl, r, r.R, pl.bucket.R)
+	if err == nil {
+		_, err = c.policy(&pl, r, r.W, pl.bucket.W)
+	}
 	if err != nil {
 		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
 		return
 	}
-	arrived := c.now.Mono
-	c.read(r, pl, read, func(c *Core, g *getOp, code Code) {
+	deadline := c.deadlineOf(r)
+	c.read(r, pl, policy, func(c *Core, g *getOp, code Code) {
 		switch {
 		case code != OK:
 			reply := g.reply(c, code)
@@ -344,13 +348,10 @@ func (c *Core) readThenDelete(to origin, r *Request, pl plan, policy quorum.Poli
 			c.answer(to, reply)
 		default:
 			rest := *r
-			rest.Context.HLC = g.object.MaxHLC() // E9: the tombstone is newer than what it deletes
-			rest.Timeout = max(r.Timeout, time.Millisecond)
-			if r.Timeout == 0 {
-				rest.Timeout = DefaultDeadline
-			}
-			rest.Timeout = max(rest.Timeout-(c.now.Mono-arrived), time.Millisecond)
-			c.mintAndSend(to, &rest, pl, policy, owner, g.object.Context, true)
+			// E9: the tombstone is newer than what it deletes.
+			rest.HasContext, rest.Context = true, contextOf(&pl, g.object.MaxHLC(), g.object.Context)
+			rest.Timeout = max(deadline-c.now.Mono, time.Millisecond)
+			c.beginWrite(to, &rest, pl)
 		}
 	})
 }

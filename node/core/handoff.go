@@ -13,9 +13,8 @@ import (
 // only then tells the holder which generations to drop.
 const (
 	tickEvery   = time.Second
-	pausedFrom  = tickEvery + 500*time.Millisecond // between two steps
-	maxPulls    = 4                                // slices on their way to a shard at a time
-	pullRows    = 128                              // hints a slice
+	maxPulls    = 4   // slices on their way to a shard at a time
+	pullRows    = 128 // hints a slice
 	pullTimeout = 5 * time.Second
 )
 

@@ -73,6 +73,9 @@ type Message struct {
 
 	Request *Request // forward
 	Reply   *Reply   // forwarded
+	// Echo is the owner's clock: in a forwarded as it is now, in a forward as the
+	// forwarder last heard it.
+	Echo Echo
 
 	Prefix []byte // scan
 	Cursor []byte // scan, hint pull: exclusive start, empty: from the beginning; scan reply: last key looked at

@@ -36,7 +36,6 @@ type localCopy struct {
 }
 
 // coordinateWrite mints and replicates a write here, as an owner or as a fallback.
-// A delete without a context first reads what it deletes.
 func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
 	policy, err := c.policy(&pl, r, r.W, pl.bucket.W)
 	if err != nil {
@@ -51,14 +50,6 @@ func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
 		c.refuse(to, r, pl.partition, InsufficientStorage, "this node's disk is below its reserve of free space")
 		return
 	}
-	if r.Op == OpDelete && !r.HasContext {
-		c.readThenDelete(to, r, pl, policy, owner)
-		return
-	}
-	c.mintAndSend(to, r, pl, policy, owner, r.Context.Seen, r.HasContext)
-}
-
-func (c *Core) mintAndSend(to origin, r *Request, pl plan, policy quorum.Policy, owner bool, seen version.Vector, hasContext bool) {
 	tally := c.newTally(policy, &pl, owner)
 	if tally.Verdict() == quorum.Lost {
 		c.noQuorum(to, r, &pl, tally)
@@ -69,7 +60,7 @@ func (c *Core) mintAndSend(to origin, r *Request, pl plan, policy quorum.Policy,
 		c.cannotMint(to, r, &pl)
 		return
 	}
-	object, context, code := c.mintWrite(&pl, r, local, seen, hasContext)
+	object, context, code := c.mintWrite(&pl, r, local)
 	if code != OK {
 		c.refuse(to, r, pl.partition, code, tooMany(code))
 		return
@@ -120,10 +111,11 @@ func (c *Core) localObject(pl *plan, key []byte, owner bool) (*version.Object, e
 }
 
 // mintWrite is the object after the request, and the context its client gets.
-func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen version.Vector, hasContext bool) (*version.Object, version.Context, Code) {
+func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object) (*version.Object, version.Context, Code) {
+	seen := r.Context.Seen
 	if again := findRequest(local, r.ID); again != nil { // E16: a re-sent write that has been minted here
-		switch { // what a delete has read by now is not what it deleted when it was minted
-		case r.HasContext:
+		switch { // the context of a delete may be what was read for this try of it, not what it deleted at first
+		case r.HasContext && r.Op == OpPut:
 		case len(local.Siblings) == 1 || plant.Is(plant.ResentContext):
 			seen = local.Context
 		default:
@@ -131,7 +123,7 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object, seen versi
 		}
 		return local, contextOf(pl, again.HLC, seen.With(again.Dot)), OK
 	}
-	if (!hasContext || plant.Is(plant.EmptyContext) && len(seen) == 0) && r.Op == OpPut && local != nil {
+	if (!r.HasContext || plant.Is(plant.EmptyContext) && len(seen) == 0) && r.Op == OpPut && local != nil {
 		seen = local.Context
 	}
 	stamp := c.stamp(max(local.MaxHLC(), r.Context.HLC))

@@ -42,13 +42,13 @@ func (c *Core) answer(to origin, r *Reply) {
 		c.ready.Now = append(c.ready.Now, Out{Reply: r, Waiter: to.waiter})
 		return
 	}
-	c.send(&Message{Kind: MsgForwarded, To: to.from, ID: to.id, Partition: r.Partition, Reply: r})
+	c.send(&Message{Kind: MsgForwarded, To: to.from, ID: to.id, Partition: r.Partition, Reply: r, Echo: c.echo()})
 }
 
 // decline tells a forwarding node that nothing happened here and why, so that it
 // can go on to the next owner.
 func (c *Core) decline(to origin, p uint32, why quorum.Reason) {
-	c.send(&Message{Kind: MsgForwarded, To: to.from, ID: to.id, Partition: p, Reason: why})
+	c.send(&Message{Kind: MsgForwarded, To: to.from, ID: to.id, Partition: p, Reason: why, Echo: c.echo()})
 }
 
 // send queues a message that depends on nothing that is not durable.

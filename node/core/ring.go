@@ -19,6 +19,7 @@ func (c *Core) onRing(r *hashring.Ring) {
 	}
 	old := c.ring
 	c.ring = r
+	clear(c.echoes)
 	if old == nil || !old.HasRing() && r.HasRing() {
 		c.begins(r)
 	}

@@ -12,6 +12,7 @@ const (
 	timerDeadline timerKind = iota + 1 // the client's deadline, or the op's own end
 	timerLate                          // a store is overdue: ask another
 	timerHedge                         // a read reply is later than most: ask a spare one
+	timerOver                          // a copy of a forward is too old to be minted
 )
 
 type timer struct {

@@ -176,8 +176,10 @@ func genMessage(t *rapid.T, k core.Kind) core.Message {
 	case core.MsgWriteAck:
 		m.Target = genSID(t, "target")
 	case core.MsgForward:
+		m.Echo = core.Echo{Boot: rapid.Uint64().Draw(t, "boot"), At: time.Duration(rapid.Int64().Draw(t, "at"))}
 		m.Request = genRequest(t)
 	case core.MsgForwarded:
+		m.Echo = core.Echo{Boot: rapid.Uint64().Draw(t, "boot"), At: time.Duration(rapid.Int64().Draw(t, "at"))}
 		if rapid.Bool().Draw(t, "reply there") {
 			m.Reply = genReply(t)
 		}

@@ -23,7 +23,7 @@ import (
 const (
 	// ProtocolMin and ProtocolMax are the message versions this binary speaks. The
 	// hello exchanges them.
-	ProtocolMin, ProtocolMax uint16 = 1, 1
+	ProtocolMin, ProtocolMax uint16 = 2, 2
 	// RecordFormat is the first byte of every stored record.
 	RecordFormat = 1
 )

@@ -61,8 +61,9 @@ func appendBody(dst []byte, m *core.Message) []byte {
 			return AppendObject(dst, m.Object)
 		}
 	case core.MsgForward:
-		return appendRequest(appendDuration(dst, m.Timeout), m.Request)
+		return appendRequest(appendEcho(appendDuration(dst, m.Timeout), m.Echo), m.Request)
 	case core.MsgForwarded:
+		dst = appendEcho(dst, m.Echo)
 		if m.Reply != nil {
 			return appendReply(append(dst, 1), m.Reply)
 		}
@@ -84,6 +85,12 @@ func appendBody(dst []byte, m *core.Message) []byte {
 	}
 	return dst // hint notice: the head says it all
 }
+
+func appendEcho(dst []byte, e core.Echo) []byte {
+	return appendDuration(binary.BigEndian.AppendUint64(dst, e.Boot), e.At)
+}
+
+func (d *decoder) echo() core.Echo { return core.Echo{Boot: d.u64(), At: d.duration()} }
 
 func appendKey(dst []byte, m *core.Message) []byte {
 	dst = binary.AppendUvarint(dst, uint64(m.Bucket))
@@ -160,8 +167,10 @@ func (d *decoder) body(m *core.Message) {
 		}
 	case core.MsgForward:
 		m.Timeout = d.duration()
+		m.Echo = d.echo()
 		m.Request = d.request()
 	case core.MsgForwarded:
+		m.Echo = d.echo()
 		if d.flags(1) != 0 {
 			m.Reply = d.reply()
 		}

@@ -153,10 +153,10 @@ func TestRefused(t *testing.T) {
 		return AppendMessage(nil, &m)
 	}
 	for name, b := range map[string][]byte{
-		"kind 0":              {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"unknown kind":        {1, byte(core.KindCount), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"uvarint not minimal": {1, byte(core.MsgHintNotice), 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"partition too large": {1, byte(core.MsgHintNotice), 0, 0, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0},
+		"kind 0":              {byte(ProtocolMax), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"unknown kind":        {byte(ProtocolMax), byte(core.KindCount), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"uvarint not minimal": {byte(ProtocolMax), byte(core.MsgHintNotice), 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"partition too large": {byte(ProtocolMax), byte(core.MsgHintNotice), 0, 0, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0},
 		"no key":              write(func(m *core.Message) { m.Key = nil }),
 		"key too long":        write(func(m *core.Message) { m.Key = make([]byte, core.MaxKey+1) }),
 		"dots out of order":   object(func(o *version.Object) { o.Context[0], o.Context[1] = o.Context[1], o.Context[0] }),
