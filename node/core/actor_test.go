@@ -71,6 +71,26 @@ func TestContextsAreExactForManyWriters(t *testing.T) {
 	}
 }
 
+// A token vouches for all that stands behind its dots: the writer of s has not seen p,
+// so b, which learns of s's dot from that writer and has never heard of p, must not
+// answer a session that has seen p replace x.
+func TestATokenCoversNoDotItsWriterHasNotSeen(t *testing.T) {
+	w := newWorld(t, "abc", 1)
+	zero := w.put("a", "sloppy", "k", "v0", wOf(3))
+	x := w.put("b", "sloppy", "k", "x", having(zero), wOf(3))
+	w.put("a", "sloppy", "k", "y", having(zero), wOf(3))
+	w.fate = cut(drop, "a", "bc")
+	w.put("a", "sloppy", "k", "p", having(x), wOf(1))
+	session := w.get("a", "sloppy", "k", rOf(1))
+	w.expect("p has replaced x", w.show(session), "p y")
+	w.put("a", "sloppy", "k", "q", wOf(1))
+	s := w.put("a", "sloppy", "k", "s", having(zero), wOf(1))
+	w.fate = all(cut(drop, "a", "bc"), cut(drop, "bc", "a"))
+	w.expect("put", w.show(w.put("b", "sloppy", "k", "t", having(s), wOf(1))), "applied")
+	w.expect("b for others", w.show(w.get("b", "sloppy", "k", rOf(1))), "t x y")
+	w.expect("b for the session", w.show(w.get("b", "sloppy", "k", rOf(1), readAfter(session))), "stale_replica")
+}
+
 // A write without a context replaces what its coordinator holds, also what others
 // wrote with contexts; its own context then covers that.
 func TestAWriteWithoutContextReplacesWhatTheCoordinatorHolds(t *testing.T) {

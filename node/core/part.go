@@ -22,9 +22,10 @@ type part struct {
 
 // actor is one of a partition's minting identities (E1). There are several because
 // a context is a version vector: the reply to a write hands the client the context
-// it came with joined with the new dot, and that must cover no sibling the client
-// has not seen. So a dot is minted by an actor that has no other sibling left in
-// the object. Most keys only ever meet the first one; MaxSiblings bounds the rest.
+// it came with joined with the new dot, and that must cover nothing the client has
+// not seen. So a dot is minted by an actor of which the client has seen every dot
+// that the object reflects. Most keys only ever meet the first one; exactActors
+// bounds the rest.
 type actor struct {
 	name   version.Actor
 	minted uint64 // counter of the newest dot, over all keys of the partition
@@ -51,11 +52,23 @@ func (c *Core) part(id uint32) *part {
 // (E1); a fallback that hands off what it minted forgets them too (E1b).
 func (p *part) forgetActors() { p.actors, p.stoodIn = p.actors[:0], false }
 
+// exactActors bounds the actors drawn for exact contexts alone. Only writes with old
+// contexts need more than one; each actor may add 16 bytes to the contexts of such keys.
+const exactActors = 8
+
 // mint is the next dot for a key whose local object is local, where seen is what
-// the client has seen of it.
+// the client has seen of it. Once exactActors are in use it makes do with an actor
+// of which no sibling survives: the client's next write then still takes nothing
+// away that it has not seen, but its token may cover a value that was replaced by
+// one it has not seen, and then vouches for less than a session asks.
 func (c *Core) mint(p *part, local *version.Object, seen version.Vector) version.Dot {
 	for i := range p.actors {
-		if a := &p.actors[i]; !survives(local, seen, a.name) || plant.Is(plant.OneActor) {
+		if a := &p.actors[i]; local == nil || seen.Get(a.name) >= local.Context.Get(a.name) || plant.Is(plant.OneActor) {
+			return a.mint(local)
+		}
+	}
+	for i := range p.actors {
+		if a := &p.actors[i]; len(p.actors) >= exactActors && !survives(local, seen, a.name) {
 			return a.mint(local)
 		}
 	}
