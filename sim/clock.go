@@ -18,6 +18,7 @@ type clock struct {
 	boot   time.Duration // monotonic time at virtual time 0
 	offMS  int64         // of the wall clock
 	halted bool
+	stood  time.Duration // virtual time at which it was last halted
 }
 
 // newClock is right, on a machine that was started long ago.
@@ -51,5 +52,8 @@ func (c *clock) setRate(now time.Duration, rate float64) {
 
 // setHalted stops the clocks, as the suspension of a machine does, or lets them go on.
 func (c *clock) setHalted(now time.Duration, halted bool) {
+	if c.halted {
+		c.stood = now
+	}
 	c.mono0, c.true0, c.halted = c.mono(now), now, halted
 }

@@ -181,8 +181,9 @@ func (n *node) tryConfirm() {
 		case st.Boot >= n.eng.boots && n.eng.boots > 1: // D6: rolled back, or cloned
 			w.note("%s: boot %d is not above the registered %d", n.name, n.eng.boots, st.Boot)
 			w.probe.hit(pRolledBack)
+			isCopy := n.original != nil
 			n.kill(false)
-			n.banned = true
+			n.banned = !isCopy
 			return
 		case st.Boot < n.eng.boots:
 			if err := a.apply(hashring.Command{Kind: hashring.KindRegister, Register: &hashring.Register{Store: n.registration(), Expects: st.Boot}}); err != nil {

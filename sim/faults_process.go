@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -11,7 +12,7 @@ import (
 
 // classes of faults. Those that lose what was synced are off until stores can be
 // refilled from their peers.
-var classes = append(append(append([]class{}, processFaults...), networkFaults...), otherFaults...)
+var classes = slices.Concat(processFaults, networkFaults, legalFaults, otherFaults, []class{cloneFault})
 
 var processFaults = []class{
 	{name: "kill", about: "a process or machine dies and comes back", draw: func(f *Fault, r *rand.Rand, d *Draw) {

@@ -40,22 +40,30 @@ func (w *World) judge(left map[check.KeyRef]*version.Object) {
 			}
 		}
 	}
-	w.found(check.Validate(w.load.history))
+	w.found(check.Validate(w.load.history), nil)
 	if w.failed() {
 		return
 	}
-	w.found(check.Eventual(kept.lasting, final))
-	w.found(check.Causal(kept.siblings, ids))
-	w.found(check.StrictReads(kept.lasting))
-	w.found(check.Sessions(kept.lasting))
-	w.found(check.SiblingCaps(w.load.history, core.MaxSiblings*len(w.nodes)))
+	w.found(check.Eventual(kept.lasting.ops, final), kept.lasting.at)
+	w.found(check.Causal(kept.siblings.ops, ids), kept.siblings.at)
+	w.found(check.StrictReads(kept.lasting.ops), kept.lasting.at)
+	w.found(check.Sessions(kept.lasting.ops), kept.lasting.at)
+	w.found(check.SiblingCaps(w.load.history, core.MaxSiblings*len(w.nodes)), nil)
 }
 
 // histories are the parts of the history that the checkers are made for.
 type histories struct {
-	siblings []check.Op // buckets that keep siblings, with the versions made inside
-	lasting  []check.Op // of these where nothing expires
+	siblings part // buckets that keep siblings, with the versions made inside
+	lasting  part // of these where nothing expires
 }
+
+// part of the history, and where each of its operations stands in the whole.
+type part struct {
+	ops []check.Op
+	at  []int
+}
+
+func (p *part) add(o check.Op, at int) { p.ops, p.at = append(p.ops, o), append(p.at, at) }
 
 func (w *World) histories() (out histories) {
 	expires := map[string]bool{}
@@ -78,12 +86,13 @@ func (w *World) histories() (out histories) {
 		if !siblings[o.Bucket] {
 			continue
 		}
-		out.siblings = append(out.siblings, *o)
+		out.siblings.add(*o, i)
 		if !expires[o.Bucket] {
-			out.lasting = append(out.lasting, *o)
+			seen := *o
 			if late[i] { // to its client it may take effect at any time, as if it had no answer
-				out.lasting[len(out.lasting)-1].Outcome = check.Unknown
+				seen.Outcome = check.Unknown
 			}
+			out.lasting.add(seen, i)
 		}
 	}
 	return out
@@ -104,8 +113,17 @@ func (a *attempt) forHistory() []check.Mint {
 	return out
 }
 
-func (w *World) found(list []check.Violation) {
+// found takes over what a checker says of a part of the history; at is where the
+// part's operations stand in the whole, nil if it was given the whole.
+func (w *World) found(list []check.Violation, at []int) {
 	for _, v := range list {
-		w.violate(Violation{Check: v.Check, Kind: v.Kind, Bucket: v.Bucket, Key: v.Key, Detail: v.Detail, Ops: v.Ops})
+		out := Violation{Check: v.Check, Kind: v.Kind, Bucket: v.Bucket, Key: v.Key, Detail: v.Detail}
+		for _, i := range v.Ops {
+			if at != nil {
+				i = at[i]
+			}
+			out.Ops = append(out.Ops, i)
+		}
+		w.violate(out)
 	}
 }

@@ -25,11 +25,14 @@ type load struct {
 	made     int // operations that the workloads made
 	valueSeq int
 	boost    float64 // times the usual rate
+	hasty    bool    // requests get little time
 	stopped  bool
 	okOps    int
 	counts   outcomes
 
 	requestLost, replyLost float64 // faults between client and node
+
+	frames framesClient
 }
 
 // outcomes counts how operations ended.
@@ -123,6 +126,9 @@ func (l *load) make(o *order) {
 	if !node.up {
 		return
 	}
+	if l.hasty {
+		o.req.Timeout = between(l.rand, time.Millisecond, 50*time.Millisecond)
+	}
 	l.made++
 	c := l.ask(w, node, o.client, &o.req, o.token)
 	if to := w.nodes[l.rand.IntN(len(w.nodes))]; o.again && c.att != nil && to.up { // the same write twice, on purpose
@@ -187,7 +193,7 @@ func (l *load) open1(w *World, c *call, b *hashring.Bucket, ring *hashring.Ring)
 			binary.BigEndian.PutUint64(req.ID[:], w.opt.Seed)
 			binary.BigEndian.PutUint64(req.ID[8:], l.reqSeq)
 		}
-		a := &attempt{key: kt, id: req.ID, op: len(l.history), value: valueName(req.Value), deletes: req.Op == core.OpDelete, has: req.HasContext,
+		a := &attempt{key: kt, id: req.ID, asked: w.now, op: len(l.history), value: valueName(req.Value), deletes: req.Op == core.OpDelete, has: req.HasContext,
 			need: wr, sloppy: sloppy, pw: max(0, int(req.PW))}
 		if c.token != nil && req.HasContext {
 			a.knows = c.token.knows
@@ -237,6 +243,9 @@ const patience = 500 * time.Millisecond
 // send hands the request to the node's process. It may be lost on the way.
 func (l *load) send(w *World, c *call) {
 	l.open[c] = true
+	if c.att != nil {
+		c.att.waiting++
+	}
 	c.req.Waiter = c
 	c.tries++
 	n := c.node
@@ -261,7 +270,7 @@ func (l *load) send(w *World, c *call) {
 	if c.key != nil && n.ring != nil {
 		shard = n.shards[int(c.key.partition)%len(n.shards)]
 	}
-	shard.take(core.Event{Request: c.req})
+	shard.take(core.Event{Request: l.carry(w, c)})
 }
 
 // replied: a node has answered. The client sees it unless the reply is lost.
@@ -281,6 +290,7 @@ func (l *load) replied(w *World, n *node, c *call, r *core.Reply) {
 	if c.reply != nil {
 		w.violate(Violation{Check: "answers", Kind: "TWICE", Detail: fmt.Sprintf("%s answers one request twice: %v, then %v", n.name, c.reply.Code, r.Code)})
 	}
+	l.carryBack(w, n, c, r)
 	c.reply = r
 	l.fits(w, c, r)
 	if chance(l.rand, l.replyLost) {
@@ -315,6 +325,7 @@ func (l *load) answered(w *World, c *call) {
 	if c.key != nil && c.op >= 0 {
 		if c.att != nil {
 			l.wrote(w, c, r)
+			c.att.waiting--
 		} else {
 			l.didRead(w, c, r)
 		}
@@ -340,7 +351,7 @@ func (l *load) giveUp(w *World, c *call) {
 // overdue: every request is answered by its deadline, by a process that has the CPU.
 func (l *load) overdue(w *World, c *call) {
 	n := c.node
-	if n.slow != 1 || n.clock.rate < 1 || n.clock.halted || n.busy > w.now || w.now-n.calm < 10*time.Second && n.calm > 0 || w.now-n.woke < 2*patience+c.req.Timeout+core.DefaultDeadline || n.disk.stalled > c.began {
+	if n.slow != 1 || n.clock.rate < 1 || n.clock.halted || n.busy > w.now || n.lagged > c.began || w.now-n.calm < 10*time.Second && n.calm > 0 || w.now-n.woke < 2*patience+c.req.Timeout+core.DefaultDeadline || n.disk.stalled > c.began {
 		return
 	}
 	w.violate(Violation{Check: "answers", Kind: "OVERDUE", Detail: fmt.Sprintf("%s has not answered %s begun at %v", n.name, drawRequest(c), c.began)})
@@ -348,6 +359,7 @@ func (l *load) overdue(w *World, c *call) {
 
 func (l *load) wrote(w *World, c *call, r *core.Reply) {
 	op, a := &l.history[c.op], c.att
+	a.unheard = a.unheard || r == nil
 	if r == nil {
 		op.Outcome, op.Return = check.Unknown, w.now
 		l.again(w, c)

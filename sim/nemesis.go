@@ -150,7 +150,7 @@ func (w *World) heal() {
 		w.storm.end(w, f)
 	}
 	w.wire = wireFaults{}
-	w.load.boost, w.load.requestLost, w.load.replyLost = 1, 0, 0
+	w.load.boost, w.load.requestLost, w.load.replyLost, w.load.hasty = 1, 0, 0, false
 	for _, n := range w.nodes {
 		for n.paused > 0 {
 			n.resume()
@@ -159,7 +159,7 @@ func (w *World) heal() {
 			n.clock.setHalted(w.now, false)
 		}
 		n.clock.setRate(w.now, 1)
-		n.slow, n.disk.stalled, n.disk.eio = 1, 0, false
+		n.slow, n.tiny, n.disk.stalled, n.disk.eio, n.disk.lateWord = 1, false, 0, false, 0
 		n.view.lies = nil
 		n.start()
 	}

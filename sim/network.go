@@ -54,6 +54,7 @@ type wireFaults struct {
 	loss, dup, reorder, slow []float64
 	slowBy                   time.Duration
 	late                     int // >0: what was under way in a connection that broke may still arrive
+	sparse                   int // >0: see thin
 }
 
 func (w *World) link(a, b *node) *pair {
@@ -96,6 +97,9 @@ func (w *World) send(n *node, m *core.Message) {
 			w.note("%s -> %s %s held", n.name, to.name, m.Kind)
 			return
 		}
+	}
+	if w.thin(to, m) {
+		return
 	}
 	w.buf = wire.AppendMessage(w.buf[:0], m)
 	b := append(make([]byte, 0, len(w.buf)), w.buf...)

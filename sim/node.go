@@ -12,13 +12,15 @@ import (
 
 // node is one machine with its disk and, while up, one process with its shards.
 type node struct {
-	w      *World
-	idx    int
-	name   string
-	sid    hashring.SID
-	eng    *engine
-	clock  clock
-	shards []*shard
+	w    *World
+	idx  int
+	name string
+	sid  hashring.SID
+	eng  *engine
+	// original is the store's own disk while a copy of it runs in its place.
+	original *engine
+	clock    clock
+	shards   []*shard
 
 	inc    uint32 // grows with every process
 	up     bool
@@ -26,6 +28,7 @@ type node struct {
 	paused int
 	busy   time.Duration // CPU of the machine is taken until then
 	slow   float64       // times the usual CPU
+	tiny   bool          // steps and commits take one thing at a time
 	calls  []*call       // of clients that wait for this process
 
 	ring      *hashring.Ring
@@ -35,15 +38,17 @@ type node struct {
 	disk      diskFaults
 	lastDown  time.Duration
 	calm      time.Duration // when it was overloaded last
+	lagged    time.Duration // when it last ended a turn that kept others waiting
 	born      time.Duration // when the process began
 	woke      time.Duration // when the process began or went on last
 }
 
 // diskFaults of a store.
 type diskFaults struct {
-	stalled time.Duration // no commit ends before
-	eio     bool          // the next sync fails
-	full    int           // >0: below the reserve
+	stalled  time.Duration // no commit ends before
+	eio      bool          // the next sync fails
+	full     int           // >0: below the reserve
+	lateWord time.Duration // a commit that has ended is told of up to so much later
 }
 
 func (w *World) newNode(i int) *node {
@@ -76,6 +81,7 @@ type shard struct {
 	inFlight []*core.Batch
 	syncing  bool
 	finished bool // the commit returned while the process was stopped
+	onDisk   bool // the commit is on disk, and the process does not know yet
 	gated    []core.Gated
 	durable  uint64
 	lastSeq  uint64
@@ -143,7 +149,10 @@ func (n *node) kill(power bool) {
 	w.probe.hitIf(n.eng.hintCount() > 0, pHintHolderDies)
 	for _, s := range n.shards {
 		k := 0
-		if len(s.inFlight) > 0 {
+		switch {
+		case s.onDisk:
+			k = len(s.inFlight)
+		case len(s.inFlight) > 0:
 			k = w.diskRand.IntN(len(s.inFlight) + 1)
 			w.probe.hit(pTornCommit)
 		}
@@ -163,6 +172,7 @@ func (n *node) kill(power bool) {
 	n.shards = n.shards[:0]
 	n.lastDown = w.now
 	w.truth.died(n)
+	n.copyEnds()
 	for _, c := range n.calls {
 		w.after(between(w.netRand, 0, time.Millisecond), event{kind: evAnswer, p: c})
 	}
@@ -293,6 +303,9 @@ func (s *shard) wake() {
 	s.inbox, s.spare = s.spare[:0], nil
 	for rest := events; len(rest) > 0 && n.up; {
 		k := min(maxStep, len(rest))
+		if n.tiny {
+			k = 1
+		}
 		inc := n.inc
 		s.step(rest[:k])
 		if n.inc != inc {
@@ -302,6 +315,9 @@ func (s *shard) wake() {
 	}
 	cost := time.Duration(float64(n.w.draw.StepTime) * n.slow * float64(max(1, len(events))))
 	n.busy = n.w.now + cost
+	if cost > patience/5 {
+		n.lagged = n.busy
+	}
 	clear(events)
 	s.spare = events[:0]
 	if len(s.inbox) > 0 {
@@ -392,7 +408,12 @@ func (s *shard) commit() {
 	}
 	n, w := s.n, s.n.w
 	s.syncing = true
-	s.inFlight, s.pending = s.pending, s.inFlight[:0]
+	if n.tiny {
+		s.inFlight = append(s.inFlight[:0], s.pending[0])
+		s.pending = append(s.pending[:0], s.pending[1:]...)
+	} else {
+		s.inFlight, s.pending = s.pending, s.inFlight[:0]
+	}
 	d := around(w.diskRand, w.draw.SyncTime)
 	if w.diskRand.IntN(200) == 0 {
 		d *= 20
@@ -407,21 +428,29 @@ func (s *shard) onSynced() {
 		s.finished = true
 		return
 	}
-	if n.disk.stalled > w.now {
+	if n.disk.stalled > w.now && !s.onDisk {
 		w.queue.put(event{at: n.disk.stalled, kind: evSynced, n: n, inc: n.inc, x: uint32(s.idx)})
 		return
 	}
-	if n.disk.eio { // D2: a failed sync ends the process; what was written may be there or not
+	if n.disk.eio && !s.onDisk { // D2: a failed sync ends the process; what was written may be there or not
 		n.disk.eio = false
 		w.probe.hit(pSyncFailed)
 		w.note("%s: sync fails", n.name)
 		n.kill(false)
 		return
 	}
-	for _, b := range s.inFlight {
-		n.eng.apply(b)
-		w.truth.synced(n, b)
+	if !s.onDisk {
+		for _, b := range s.inFlight {
+			n.eng.apply(b)
+			w.truth.synced(n, b)
+		}
+		if n.disk.lateWord > 0 {
+			s.onDisk = true
+			w.after(between(w.diskRand, 0, n.disk.lateWord), event{kind: evSynced, n: n, inc: n.inc, x: uint32(s.idx)})
+			return
+		}
 	}
+	s.onDisk = false
 	s.durable = s.inFlight[len(s.inFlight)-1].Seq
 	w.mix(s.durable)
 	clear(s.inFlight)

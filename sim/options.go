@@ -101,6 +101,14 @@ func FaultClasses() (names []string) {
 	return names
 }
 
+// AboutFault says in a sentence what a fault class does; empty: there is none.
+func AboutFault(name string) string {
+	if i := slices.IndexFunc(classes, func(c class) bool { return c.name == name }); i >= 0 {
+		return classes[i].about
+	}
+	return ""
+}
+
 // Draw is what a seed made of the options: the swarm of this run.
 type Draw struct {
 	Nodes      int            `json:"nodes"`
@@ -136,7 +144,7 @@ func draw(o *Options) Draw {
 		Clients:    3 + r.IntN(6),
 		Keys:       []int{1, 2, 4, 8, 16}[r.IntN(5)],
 		Workloads:  map[string]int{},
-		FaultEvery: pick(5*time.Second, 8*time.Second, 10*time.Second, 10*time.Second),
+		FaultEvery: pick(4*time.Second, 6*time.Second, 8*time.Second, 8*time.Second),
 		NetDelay:   pick(100*time.Microsecond, time.Millisecond, time.Millisecond, 20*time.Millisecond),
 		NetTail:    pick(0, 5*time.Millisecond, 50*time.Millisecond, 300*time.Millisecond),
 		SyncTime:   pick(150*time.Microsecond, 2*time.Millisecond, 10*time.Millisecond),

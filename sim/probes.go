@@ -79,6 +79,12 @@ const (
 	pBridge
 	pMajorities
 	pHandOffCut
+	pSparse
+	pTinyBatches
+	pHasty
+	pLateWord
+	pCloned
+	pLateForward
 	probeCount
 )
 
@@ -89,7 +95,8 @@ var probeNames = [probeCount]string{"crash", "crash_after_ack", "kill_all", "tor
 	"resent", "asked_twice", "acked_by_hints", "acked_by_two_hints", "hint_holder_dies", "hints_handed_off", "many_hints", "tombstone_hint",
 	"hint_after_recreate", "session_asked", "session_stale", "session_after_hints", "siblings", "sibling_limit", "stale_context", "lww_clock_ahead",
 	"lww_equal_stamps", "clock_back", "clock_back_restart", "strict_read", "read_repair", "unknown", "expired", "overload", "quorum_lost",
-	"false_view", "partition", "one_way", "bridge", "majorities", "hand_off_cut"}
+	"false_view", "partition", "one_way", "bridge", "majorities", "hand_off_cut",
+	"sparse", "tiny_batches", "hasty", "late_word", "cloned", "late_forward"}
 
 // probes counts what a run met.
 type probes struct {
@@ -154,6 +161,8 @@ func (p *probes) refused(m *core.Message) {
 		p.hit(pRefusedSpace)
 	case quorum.ReasonOverloaded:
 		p.hit(pRefusedOverload)
+	case quorum.ReasonLate:
+		p.hit(pLateForward)
 	case quorum.ReasonCorrupt:
 		p.hit(pRefusedCorrupt)
 	}

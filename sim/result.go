@@ -15,7 +15,7 @@ type Violation struct {
 	Bucket, Key string // empty: it is not about a key
 	Detail      string
 	At          time.Duration // virtual
-	Ops         []int         // positions in the history, the guilty one first
+	Ops         []int         // positions in Result.History, the guilty one first
 }
 
 // MarshalJSON gives times in seconds.

@@ -137,6 +137,9 @@ func (w *World) readAll() {
 					again = append(again, c.key)
 				}
 			}
+			if len(again) > 0 { // refused at once, perhaps: no use in asking as fast as that
+				w.runUntil(w.now+time.Second, nil)
+			}
 			left = append(again, left[min(len(left), 200):]...)
 			if w.now >= end && len(left) > 0 {
 				w.violate(w.truth.wrong(left[0], "liveness", "UNREADABLE", "%d keys cannot be read from all owners %v after the healing", len(left), readBound))

@@ -25,13 +25,16 @@ func TestSeeds(t *testing.T) {
 	if s := os.Getenv("SIM_FROM"); s != "" {
 		o.Seed, _ = strconv.ParseUint(s, 10, 64)
 	}
-	reached := map[string]int{}
+	reached, met := map[string]int{}, map[string]uint64{}
 	virtual, ops, bad := 0.0, 0, 0
 	err := Campaign(context.Background(), o, n, func(r Result) bool {
 		virtual += r.VirtualSeconds
 		ops += r.Operations
 		for _, id := range r.ScenariosReached {
 			reached[id]++
+		}
+		for name, times := range r.Probes { // order-free: sums
+			met[name] += times
 		}
 		if !r.OK() {
 			bad++
@@ -47,12 +50,15 @@ func TestSeeds(t *testing.T) {
 		if perSecond := float64(r.Operations) / o.Duration.Seconds(); perSecond < 10 {
 			t.Errorf("seed %d: %.1f client operations a second", r.Seed, perSecond)
 		}
+		if every := o.Duration.Seconds() / float64(r.Faults); every > 10 {
+			t.Errorf("seed %d: a fault every %.1f s", r.Seed, every)
+		}
 		return true
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d seeds from %d: %d with violations, %.0f virtual s, %d operations, scenarios %v", n, o.Seed, bad, virtual, ops, reached)
+	t.Logf("%d seeds from %d: %d with violations, %.0f virtual s, %d operations, scenarios %v, probes %v", n, o.Seed, bad, virtual, ops, reached, met)
 	if n < 100 {
 		return
 	}

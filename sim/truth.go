@@ -59,10 +59,13 @@ type attempt struct {
 	mints    []*mint
 	need, pw int
 	sloppy   bool
+	waiting  int // tries that their client still waits for
 	answered bool
 	outcome  core.Outcome
 	nothing  bool // acked as having nothing to delete
-	late     bool // a re-sent copy of it was carried out after its answer (E16)
+	late     bool // a version was made for it after its answer
+	unheard  bool // a try of it ended without an answer
+	asked    time.Duration
 	unsure   bool // an earlier try may have been applied
 	seen     version.Vector
 	clock    []version.HLC // what each store had acked when it was asked for, by node and shard flattened
@@ -80,8 +83,9 @@ type mint struct {
 	owners uint64  // stores that have it, or what replaced it, synced in a record
 	stands uint64  // or in a hint
 	acked  bool
-	mark   int // the search that met it last
-	good   int // the search that found it explained
+	copied bool // by a copy of the store, see clone.go
+	mark   int  // the search that met it last
+	good   int  // the search that found it explained
 }
 
 type staleKey struct {
@@ -207,11 +211,14 @@ func (t *truth) minted(s *shard, kt *keyTruth, o *version.Object, sib *version.S
 		w.violate(Violation{Check: "truth", Kind: "PHANTOM", Bucket: kt.name, Key: kt.key, Detail: fmt.Sprintf("%s holds %v of a request that nobody made", n.name, sib.Dot)})
 		a = &attempt{key: kt, op: -1}
 	}
-	m := &mint{id: w.load.ids(), dot: sib.Dot, hlc: sib.HLC, by: a, at: n, covers: a.knows}
+	m := &mint{id: w.load.ids(), dot: sib.Dot, hlc: sib.HLC, by: a, at: n, copied: n.original != nil, covers: a.knows}
+	// What came in the same step after the minting is held by now: the object knows
+	// nothing of it.
+	held := slices.DeleteFunc(t.holding(n, kt, owner), func(old *mint) bool { return !o.Context.Covers(old.dot) })
 	switch {
 	case a.has:
 	case !a.deletes:
-		m.covers = t.holding(n, kt, owner)
+		m.covers = held
 	default: // it has read some stores: anything that is anywhere and that it left out
 		for _, c := range t.anywhere(kt) {
 			if o.Context.Covers(c.dot) && !holds(o, c.dot) {
@@ -226,23 +233,34 @@ func (t *truth) minted(s *shard, kt *keyTruth, o *version.Object, sib *version.S
 	kt.open = append(kt.open, m)
 	a.mints = append(a.mints, m)
 	w.probe.minted(w, a, m, o, owner)
-	if len(a.mints) > 1 && slices.ContainsFunc(t.holding(n, kt, owner), func(old *mint) bool { return old.by == a }) {
-		w.violate(t.wrong(kt, "requests", "E16", "%s mints %s again as %v, where it stands already", n.name, a.value, m.dot))
+	if len(a.mints) > 1 && slices.ContainsFunc(held, func(old *mint) bool { return old.by == a }) {
+		w.violate(t.wrong(kt, "requests", "E16", "%s mints %s again as %v, where it stands already", n.name, a.value, m.dot).by(a.op))
 	}
-	if len(a.clock) > 0 {
+	if len(a.clock) > 0 && !m.copied {
 		if was := a.clock[n.idx*w.draw.Shards+s.idx]; sib.HLC <= was {
-			w.violate(t.wrong(kt, "clock", "HLC_BACK", "%s stamps a write with %d, after it had acked one with %d before the write was asked for", n.name, sib.HLC, was))
+			w.violate(t.wrong(kt, "clock", "HLC_BACK", "%s stamps a write with %d, after it had acked one with %d before the write was asked for", n.name, sib.HLC, was).by(a.op))
 		}
 	}
 	if sib.ExpiryMS != 0 && w.telling() {
 		w.note("%s: %v expires at %d", n.name, sib.Dot, sib.ExpiryMS)
 	}
 	if a.answered && a.outcome == core.NotApplied {
-		w.violate(t.wrong(kt, "outcome", "NOT_APPLIED_YET_DONE", "%s was answered not_applied and is minted as %v", a.value, m.dot))
+		w.violate(t.wrong(kt, "outcome", "NOT_APPLIED_YET_DONE", "%s was answered not_applied and is minted as %v", a.value, m.dot).by(a.op))
 	}
 	if a.answered && a.outcome == core.Applied {
-		w.probe.hit(pMintedAfterAck)
-		a.late = true
+		t.mintedLate(n, kt, a, m)
+	}
+}
+
+// mintedLate: a version made for a write whose client has its answer. A client that
+// sent the write more than once, and was not answered each time, has itself to thank.
+// Nobody else makes copies that outlive the answer (E16), as long as the clocks go on:
+// on a machine that stood still no forward grows old.
+func (t *truth) mintedLate(n *node, kt *keyTruth, a *attempt, m *mint) {
+	t.w.probe.hit(pMintedAfterAck)
+	a.late = true
+	if a.waiting == 0 && !a.unheard && n.clock.stood < a.asked {
+		t.w.violate(t.wrong(kt, "requests", "E16", "%s mints %s as %v after its client was answered", n.name, a.value, m.dot).by(a.op))
 	}
 }
 
@@ -348,7 +366,7 @@ func (kt *keyTruth) has(o *version.Object, bit uint64, owner bool) {
 				m.stands |= bit
 			}
 		}
-		if !m.by.answered || m.owners|m.stands == 0 {
+		if m.by.waiting > 0 || m.owners|m.stands == 0 {
 			kept = append(kept, m)
 		}
 	}
@@ -413,6 +431,16 @@ func (t *truth) wrong(kt *keyTruth, check, kind, format string, args ...any) Vio
 	return Violation{Check: check, Kind: kind, Bucket: kt.name, Key: kt.key, Detail: fmt.Sprintf(format, args...)}
 }
 
+// by names the operations that a violation is about, the guilty one first.
+func (v Violation) by(ops ...int) Violation {
+	for _, i := range ops {
+		if i >= 0 {
+			v.Ops = append(v.Ops, i)
+		}
+	}
+	return v
+}
+
 // answered holds the answer to a write against what is on disk (D1, E2).
 func (t *truth) answered(a *attempt, r *core.Reply, began time.Duration) {
 	first := !a.answered
@@ -423,7 +451,7 @@ func (t *truth) answered(a *attempt, r *core.Reply, began time.Duration) {
 	}
 	switch {
 	case r.Outcome == core.NotApplied && len(a.mints) > 0 && first:
-		t.w.violate(t.wrong(kt, "outcome", "NOT_APPLIED_YET_DONE", "%s is answered not_applied (%v) and was minted as %v", a.value, r.Code, a.mints[0].dot))
+		t.w.violate(t.wrong(kt, "outcome", "NOT_APPLIED_YET_DONE", "%s is answered not_applied (%v) and was minted as %v", a.value, r.Code, a.mints[0].dot).by(a.op))
 	case r.Outcome != core.Applied || r.NothingWritten:
 	default:
 		t.onDisk(a, r, began)
@@ -440,7 +468,7 @@ func (t *truth) onDisk(a *attempt, r *core.Reply, began time.Duration) {
 		}
 	}
 	if best == nil {
-		t.w.violate(t.wrong(kt, "durability", "ACKED_NOT_MINTED", "%s is acked, and the answer's context covers no version of it", a.value))
+		t.w.violate(t.wrong(kt, "durability", "ACKED_NOT_MINTED", "%s is acked, and the answer's context covers no version of it", a.value).by(a.op))
 		return
 	}
 	owners, all := 0, 0
@@ -453,13 +481,15 @@ func (t *truth) onDisk(a *attempt, r *core.Reply, began time.Duration) {
 		count = owners
 	}
 	if count < a.need || owners < a.pw || count < r.Receipt.Acks {
-		t.w.violate(t.wrong(kt, "durability", "ACKED_TOO_EARLY", "%s is acked (need %d, %v); %d owners and %d stores in all have it on disk", a.value, a.need, r.Receipt, owners, all))
+		t.w.violate(t.wrong(kt, "durability", "ACKED_TOO_EARLY", "%s is acked (need %d, %v); %d owners and %d stores in all have it on disk", a.value, a.need, r.Receipt, owners, all).by(a.op))
 	}
 	if by := t.w.bySID[r.ServedBy]; by.up && by.born < began && !by.confirmed && r.Receipt.Owners > bits.OnesCount64(best.owners&^(1<<by.idx)) {
-		t.w.violate(t.wrong(kt, "owner", "UNCONFIRMED", "%s counts its own copy of %s before its start is confirmed", by.name, a.value))
+		t.w.violate(t.wrong(kt, "owner", "UNCONFIRMED", "%s counts its own copy of %s before its start is confirmed", by.name, a.value).by(a.op))
 	}
 	i, s := best.at.idx, int(kt.partition)%t.w.draw.Shards
-	t.acked[i][s] = max(t.acked[i][s], best.hlc)
+	if !best.copied { // a copy's clock is not the store's
+		t.acked[i][s] = max(t.acked[i][s], best.hlc)
+	}
 	if len(a.mints) == 1 {
 		kt.ackedSeen = kt.ackedSeen.With(best.dot)
 	}

@@ -25,21 +25,21 @@ func (t *truth) read(kt *keyTruth, c *call, r *core.Reply) {
 			m := kt.mints[d]
 			switch {
 			case m == nil:
-				t.w.violate(t.wrong(kt, "reads", "PHANTOM", "a read shows %v, which nobody minted", d))
+				t.w.violate(t.wrong(kt, "reads", "PHANTOM", "a read shows %v, which nobody minted", d).by(c.op))
 			case m.owners|m.stands == 0:
-				t.w.violate(t.wrong(kt, "reads", "DIRTY", "a read at %s shows %v (%s), which is on no disk", c.node.name, d, m.by.value))
+				t.w.violate(t.wrong(kt, "reads", "DIRTY", "a read at %s shows %v (%s), which is on no disk", c.node.name, d, m.by.value).by(c.op, m.by.op))
 			}
 		}
 	}
 	t.standIns(kt, c, r)
 	if r.Code == core.OK && !anyLive(r.Object, c.node.wall()) {
-		t.w.violate(t.wrong(kt, "reads", "EXPIRED", "a read at %s shows only what has expired or was deleted: %v", c.node.name, r.Object))
+		t.w.violate(t.wrong(kt, "reads", "EXPIRED", "a read at %s shows only what has expired or was deleted: %v", c.node.name, r.Object).by(c.op))
 	}
 	if c.req.HasAfter && !r.Context.Seen.Dominates(c.req.After.Seen) {
-		t.w.violate(t.wrong(kt, "session", "SESSION", "a read asked for %v and knows %v", c.req.After.Seen, r.Context.Seen))
+		t.w.violate(t.wrong(kt, "session", "SESSION", "a read asked for %v and knows %v", c.req.After.Seen, r.Context.Seen).by(c.op))
 	}
 	if c.strict && kt.strict && !r.Context.Seen.Dominates(c.mustSee) {
-		t.w.violate(t.wrong(kt, "strict", "STALE", "a strict read begun at %v knows %v, acked or shown before was %v", c.began, r.Context.Seen, c.mustSee))
+		t.w.violate(t.wrong(kt, "strict", "STALE", "a strict read begun at %v knows %v, acked or shown before was %v", c.began, r.Context.Seen, c.mustSee).by(c.op))
 	}
 	if c.steady && kt.strict {
 		kt.readSeen = kt.readSeen.Join(r.Context.Seen)
@@ -67,7 +67,7 @@ func (t *truth) standIns(kt *keyTruth, c *call, r *core.Reply) {
 		}
 	}
 	if held < r.Receipt.Fallbacks {
-		t.w.violate(t.wrong(kt, "reads", "E6", "a read counts %d stand-ins, and only %d held anything of the key", r.Receipt.Fallbacks, held))
+		t.w.violate(t.wrong(kt, "reads", "E6", "a read counts %d stand-ins, and only %d held anything of the key", r.Receipt.Fallbacks, held).by(c.op))
 	}
 }
 
@@ -119,7 +119,7 @@ func (t *truth) account(kt *keyTruth, last *version.Object, when string) {
 			kept = look.explained(m) || kept
 		}
 		if !kept {
-			t.w.violate(t.wrong(kt, when, "LOST", "%s, acked as %v, is gone; left is %v", a.value, a.dots(), last))
+			t.w.violate(t.wrong(kt, when, "LOST", "%s, acked as %v, is gone; left is %v", a.value, a.dots(), last).by(a.op))
 			return
 		}
 		for _, m := range a.mints {
@@ -128,7 +128,7 @@ func (t *truth) account(kt *keyTruth, last *version.Object, when string) {
 			}
 			for _, c := range m.covers {
 				if present(c) && when == "final" {
-					t.w.violate(t.wrong(kt, when, "RESURRECTED", "%v (%s) is there, and acked %v (%s) had overwritten it; left is %v", c.dot, c.by.value, m.dot, a.value, last))
+					t.w.violate(t.wrong(kt, when, "RESURRECTED", "%v (%s) is there, and acked %v (%s) had overwritten it; left is %v", c.dot, c.by.value, m.dot, a.value, last).by(a.op, c.by.op))
 					return
 				}
 			}
@@ -149,7 +149,7 @@ func (t *truth) accountLWW(kt *keyTruth, last *version.Object, when string) {
 		}
 		for _, m := range a.mints {
 			if m.acked && (newest == nil || newest.HLC < m.hlc || newest.HLC == m.hlc && newest.Dot.Compare(m.dot) < 0) {
-				t.w.violate(t.wrong(kt, when, "LOST", "%s, acked as %v at %d, is newer than what is left: %v", a.value, m.dot, m.hlc, last))
+				t.w.violate(t.wrong(kt, when, "LOST", "%s, acked as %v at %d, is newer than what is left: %v", a.value, m.dot, m.hlc, last).by(a.op))
 				return
 			}
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
-// workload is one way to use the store; its number is the one of docs/SCENARIOS.
+// workload is one way to use the store, with its number in the project's list of
+// workloads if it has one.
 type workload struct {
 	name   string
 	number string

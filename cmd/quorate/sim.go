@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -29,8 +27,10 @@ Without --seed a fresh one is drawn and printed. What a seed draws (faults, work
 delays, keys) can be narrowed with --faults and --workload.
 
 A run that breaks a promise prints the one command that plays it again, looks for a
-smaller run that breaks the same one (--shrink=0: does not), and prints that too. Exit
-code 0: every promise held; 1: a violation; 2: usage.`
+smaller run that breaks the same one (--shrink=0: does not), prints that too, and writes
+quorate-sim-SEED.html into the directory of --report: the faults over the nodes, the
+operations, what was found and the whole history of its keys. Exit code 0: every promise
+held; 1: a violation; 2: usage.`
 
 // simFlags are the flags of quorate sim.
 type simFlags struct {
@@ -39,6 +39,7 @@ type simFlags struct {
 	keep   string
 	story  string
 	shrink int
+	report string
 }
 
 func newSim(a *app) *cobra.Command {
@@ -55,6 +56,7 @@ func newSim(a *app) *cobra.Command {
 	f.IntVar(&o.MaxOps, "max-ops", 0, "end the clients after so many operations; 0: no bound")
 	f.IntVar(&o.shrink, "shrink", 200, "runs to spend on a smaller failure")
 	f.StringVar(&o.story, "story", "", "file for the story of the run, message by message (one seed)")
+	f.StringVar(&o.report, "report", ".", "directory for the pages of runs that broke a promise; empty: no pages")
 	a.outputFlag(c, asTable)
 	c.RunE = func(c *cobra.Command, _ []string) error { return a.sim(c.Context(), o) }
 	return c
@@ -133,22 +135,40 @@ func (s *simSum) add(r sim.Result) bool {
 	for _, id := range r.ScenariosReached {
 		s.reached[id]++
 	}
-	var smaller *sim.Shrunk
-	if !r.OK() {
-		s.bad++
-		if s.bad == 1 && s.o.shrink > 0 && s.o.story == "" {
-			_, _ = fmt.Fprintf(s.app.stderr, "seed %d: %s; looking for a smaller run\n", r.Seed, r.Violations[0].Kind) // talk
-			o := s.o.Options
-			o.Seed = r.Seed
-			small := sim.Shrink(o, r, s.o.shrink)
-			smaller = &small
-		}
+	if r.OK() {
+		s.err = s.app.showRun(&r, nil, s.o.seeds)
+	} else {
+		s.err = s.failed(r)
 	}
-	s.err = s.app.showRun(&r, smaller, s.o.seeds)
 	if s.seeds%50 == 0 && s.seeds < s.o.seeds {
 		_, _ = fmt.Fprintf(s.app.stderr, "%d of %d seeds, %d with violations\n", s.seeds, s.o.seeds, s.bad) // talk
 	}
 	return s.err == nil
+}
+
+// failed looks closer at a seed that broke a promise: a smaller run, for the first one,
+// and a page.
+func (s *simSum) failed(r sim.Result) error {
+	s.bad++
+	o := s.o.Options
+	o.Seed = r.Seed
+	var smaller *sim.Shrunk
+	if s.bad == 1 && s.o.shrink > 0 && s.o.story == "" {
+		_, _ = fmt.Fprintf(s.app.stderr, "seed %d: %s; looking for a smaller run\n", r.Seed, r.Violations[0].Kind) // talk
+		small := sim.Shrink(o, r, s.o.shrink)
+		smaller, o = &small, small.Options
+	}
+	if err := s.app.showRun(&r, smaller, s.o.seeds); err != nil || s.o.report == "" || s.bad > maxReports {
+		return err
+	}
+	files, err := simReport(s.o.report, o)
+	for _, f := range files {
+		_, _ = fmt.Fprintf(s.app.stderr, "seed %d: %s\n", r.Seed, f) // talk
+	}
+	if err != nil { // the verdict stands without its page
+		_, _ = fmt.Fprintf(s.app.stderr, "seed %d: no page: %v\n", r.Seed, err) // talk
+	}
+	return nil
 }
 
 // showRun prints one seed's result.
@@ -198,11 +218,7 @@ func simText(r *sim.Result) string {
 	g.add("cluster", fmt.Sprintf("%d nodes of %d shards, %d partitions, %d replicas", d.Nodes, d.Shards, d.Partitions, d.Replicas))
 	g.add("models", fmt.Sprintf("network %v (one in a hundred up to %v more), sync %v, event %v, dead after %v, hint budget %s",
 		d.NetDelay, d.NetTail, d.SyncTime, d.StepTime, d.DeadAfter, orDefault(d.HintBytes)))
-	var loads []string
-	for _, name := range slices.Sorted(maps.Keys(d.Workloads)) {
-		loads = append(loads, fmt.Sprintf("%s %d", name, d.Workloads[name]))
-	}
-	g.add("workloads", strings.Join(loads, ", "))
+	g.add("workloads", workloadsOf(d))
 	g.add("fault classes", orNone(strings.Join(d.Faults, ", ")))
 	g.add("operations", fmt.Sprintf("%d: %d reads (%d unanswered), %d writes acked, %d refused, %d unknown", r.Operations, r.Outcomes.Reads,
 		r.Outcomes.ReadsFailed, r.Outcomes.Acked, r.Outcomes.NotApplied, r.Outcomes.Unknown))

@@ -67,5 +67,5 @@ func All() []Bug {
 		UnconfirmedSelf, OldEpoch, RingRegresses, ActorSurvivesCrash, ActorAfterLostHint, FallbackKeepsActor, OneActor, ContextTooWide,
 		EmptyContext, StaleContextWins, JoinDropsConcurrent, JoinKeepsCovered, MergeReplaces, TombstoneDropped, SiblingDropped, LWWByDot,
 		ClockForgetsBound, StampBeforeBound, FallbackAbsence, SessionIgnored, NoWriteBack, NotAppliedForgets, ResentContext,
-		ResentMintedAgain, CorruptIsAbsent, ExpiredShown, ExpiredDropped, DeadlineForgotten, CountersDrift}
+		ResentMintedAgain, LateForward, CorruptIsAbsent, ExpiredShown, ExpiredDropped, DeadlineForgotten, CountersDrift}
 }
