@@ -27,9 +27,6 @@ const (
 	DefaultMaxInFlight = 4096
 	// DefaultMaxBodyBytes bounds the bodies being read at a time, all together.
 	DefaultMaxBodyBytes = 256 << 20
-	// shedRetryAfter is what a shed client is asked to wait: longer than the median
-	// request, so that half of the queue is gone.
-	shedRetryAfter = 100 * time.Millisecond
 )
 
 // Options of New. The zero value of each means its default.
@@ -68,6 +65,7 @@ type api struct {
 	b       Backend
 	self    Self
 	mux     *mux.Router
+	fast    fastRoad
 	metrics *metrics
 	refresh *refresher
 	origin  *http.CrossOriginProtection
@@ -86,26 +84,4 @@ func New(b Backend, o Options) http.Handler {
 	return a
 }
 
-// ServeHTTP admits or sheds, before anything of the body is read.
-func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !exempt(r.URL.Path) {
-		n := a.inFlight.Add(1)
-		defer a.inFlight.Add(-1)
-		if n > int64(a.MaxInFlight) {
-			a.shed(w, r)
-			return
-		}
-	}
-	a.mux.ServeHTTP(w, r)
-}
-
-// exempt are the routes that must answer when the node is at its limit: a probe
-// that fails under load turns an overload into an outage.
-func exempt(path string) bool { return path == "/livez" || path == "/readyz" || path == "/metrics" }
-
-func (a *api) shed(w http.ResponseWriter, r *http.Request) {
-	a.metrics.shed.Inc()
-	c := a.newCall(w, r, &operation{name: opOther})
-	c.fail(refuse(codeOverloaded, "the node serves as many requests at a time as it may"))
-	c.finish()
-}
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }

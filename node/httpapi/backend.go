@@ -17,6 +17,10 @@ type Backend interface {
 	// which is never nil. A ctx that ends first gives an Internal or timeout reply
 	// whose outcome is unknown.
 	Do(ctx context.Context, req *core.Request) *core.Reply
+	// Admit tells whether the shard of a request's key keeps up. It is asked before
+	// anything costly is done for the request, and what it says of one key may
+	// change at once.
+	Admit(req *core.Request) bool
 	// Ring is the newest ring known here, nil until there is one.
 	Ring() *hashring.Ring
 	// RefreshRing fetches the newest ring state there is; bounded in time.

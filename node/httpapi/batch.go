@@ -84,11 +84,11 @@ func (c *call) newBatch(kind core.Op) (*batchRun, *fault) {
 	if b.base.Bucket, f = parseBucket(name); f != nil {
 		return nil, f
 	}
-	h := c.r.Header
-	if len(h[hdrContext]) > 0 || len(h[hdrReadAfter]) > 0 {
+	h := c.h
+	if len(h.Values(hdrContext)) > 0 || len(h.Values(hdrReadAfter)) > 0 {
 		return nil, refuse(codeInvalidArgument, "a causal token belongs to one key, not to a batch")
 	}
-	if len(h[hdrIfNoneMatch]) > 0 {
+	if len(h.Values(hdrIfNoneMatch)) > 0 {
 		return nil, refuse(codeInvalidArgument, "If-None-Match belongs to one key, not to a batch")
 	}
 	if f = parseRequest(h, &c.q, &b.base, &c.p); f != nil {
@@ -224,8 +224,8 @@ func (b *batchRun) operation(i int, o *batchOperation) (*core.Request, *fault) {
 		}
 		req.HasContext = true
 	}
-	if req.ID = randomID(); len(b.c.r.Header[hdrIdempotencyKey]) > 0 {
-		req.ID = hashID(b.c.r.Header[hdrIdempotencyKey][0] + "/" + strconv.Itoa(i) + "/" + o.Op + "/" + strconv.FormatUint(uint64(req.Sum), 16))
+	if req.ID = randomID(); len(b.c.h.Values(hdrIdempotencyKey)) > 0 {
+		req.ID = hashID(b.c.h.Values(hdrIdempotencyKey)[0] + "/" + strconv.Itoa(i) + "/" + o.Op + "/" + strconv.FormatUint(uint64(req.Sum), 16))
 	}
 	return req, nil
 }
@@ -291,7 +291,7 @@ func (b *batchRun) fail(res *batchResult, f *fault) {
 
 // do carries out one request and writes its result down.
 func (b *batchRun) do(res *batchResult, req *core.Request) {
-	ctx, cancel := context.WithTimeout(b.c.r.Context(), req.Timeout+time.Second) // the core ends it first
+	ctx, cancel := context.WithTimeout(b.c.ctx, req.Timeout+time.Second) // the core ends it first
 	defer cancel()
 	rep := b.c.a.b.Do(ctx, req)
 	if rep.Code != core.OK {

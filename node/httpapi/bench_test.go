@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 )
 
@@ -33,9 +34,7 @@ func (rewound) Close() error { return nil }
 
 // hotCall runs one route without mux, as mux would call it.
 func hotCall(t testing.TB, method string) (run func(), d *discard) {
-	b := newFake(t)
-	b.answer(okReply(object(sibling(1, 4, 1000, "text/plain", strings.Repeat("v", 80)))))
-	h := New(benchBackend{b}, Options{}).(*api)
+	h := New(newBenchBackend(t), Options{}).(*api)
 	req := httptest.NewRequest(method, "/v1/kv/default/some-key-of-usual-length", nil)
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("Accept-Encoding", "gzip")
@@ -58,10 +57,26 @@ func hotCall(t testing.TB, method string) (run func(), d *discard) {
 	}, d
 }
 
-// benchBackend answers at once and keeps nothing.
-type benchBackend struct{ *fakeBackend }
+// benchBackend answers at once, without a lock, and keeps nothing.
+type benchBackend struct {
+	*fakeBackend
+	got, put *core.Reply
+}
 
-func (b benchBackend) Do(_ context.Context, req *core.Request) *core.Reply { return b.reply(req) }
+func newBenchBackend(t testing.TB) benchBackend {
+	value := strings.Repeat("v", 80)
+	return benchBackend{newFake(t), okReply(object(sibling(1, 4, 1000, "text/plain", value))), okReply(object(sibling(1, 4, 1000, "text/plain", "")))}
+}
+
+func (b benchBackend) Do(_ context.Context, req *core.Request) *core.Reply {
+	if req.Op == core.OpGet {
+		return b.got
+	}
+	return b.put
+}
+
+func (b benchBackend) Admit(*core.Request) bool { return true }
+func (b benchBackend) Ring() *hashring.Ring     { return b.ring }
 
 // Allocations of our own code for a request, beside net/http and mux; the core
 // request, the key and the value are among them. A rise wants a reason.
@@ -97,9 +112,7 @@ func BenchmarkPutOwnCode(b *testing.B) { benchmarkHot(b, "PUT") }
 
 // With mux, without net/http.
 func BenchmarkGetWithRouter(b *testing.B) {
-	f := newFake(b)
-	f.answer(okReply(object(sibling(1, 4, 1000, "text/plain", strings.Repeat("v", 80)))))
-	h := New(benchBackend{f}, Options{})
+	h := New(newBenchBackend(b), Options{})
 	req := httptest.NewRequest("GET", "/v1/kv/default/some-key-of-usual-length", nil)
 	d := &discard{}
 	b.ReportAllocs()

@@ -6,51 +6,70 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
-	"hash/crc32"
 	"io"
-	"net/http"
-	"strconv"
 	"strings"
+
+	rules "github.com/quoratedb/quorate/node/api"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // checksum is the CRC-32C that travels with a value from here to its readers.
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+func checksum(b []byte) uint32 { return rules.Checksum(b) }
 
-// readBody takes a whole body of at most limit bytes, or nothing: a body that ends
-// early or is too large is a fault, and no part of it is used. A body whose length
-// is announced is refused before it is read.
-func readBody(r *http.Request, limit int) ([]byte, *fault) {
-	switch n := r.ContentLength; {
-	case n > int64(limit):
+// bodyPart is the room a body gets before any of it is there; what has come is
+// doubled from there on, so that an announced length alone holds no memory.
+const bodyPart = 64 << 10
+
+// body takes the request's whole body, at most limit bytes, or nothing: a body that
+// ends early or is too large is a fault, and no part of it is used. One whose
+// announced length is too large is refused before it is read. Only then does the
+// request take its place among those that are served: a slow body holds none.
+func (c *call) body(limit int) ([]byte, *fault) {
+	n := c.length
+	if n > int64(limit) {
 		return nil, tooLarge(n, limit)
-	case n == 0:
-		return []byte{}, nil
-	case n > 0:
-		b := make([]byte, n)
-		if _, err := io.ReadFull(r.Body, b); err != nil {
+	}
+	b := []byte{}
+	if n != 0 {
+		var f *fault
+		if b, f = c.readBody(n, limit); f != nil {
+			return nil, f
+		}
+	}
+	return b, c.admit()
+}
+
+// readBody reads n bytes, or when n is below 0 to the end.
+func (c *call) readBody(n int64, limit int) ([]byte, *fault) {
+	most := int(n)
+	if n < 0 {
+		most = limit + 1 // one more shows that it is too large
+	}
+	var b []byte
+	for len(b) < most {
+		if len(b) == cap(b) {
+			room := min(most, max(bodyPart, 2*cap(b)))
+			if f := c.hold(int64(room - cap(b))); f != nil {
+				return nil, f
+			}
+			b = append(make([]byte, 0, room), b...)
+		}
+		got, err := c.src.Read(b[len(b):cap(b)])
+		b = b[:len(b)+got]
+		switch {
+		case err == nil || len(b) == most:
+		case n < 0 && errors.Is(err, io.EOF):
+			return bytes.Clone(b), nil // without spare room: the value may live long
+		default:
 			return nil, cutBody(err)
 		}
-		return b, nil
 	}
-	var buf bytes.Buffer
-	if _, err := buf.ReadFrom(io.LimitReader(r.Body, int64(limit)+1)); err != nil {
-		return nil, cutBody(err)
-	}
-	if buf.Len() > limit {
+	if len(b) > limit {
 		return nil, tooLarge(-1, limit)
 	}
-	return bytes.Clone(buf.Bytes()), nil // without the buffer's spare room: the value may live long
+	return b, nil
 }
 
-func tooLarge(announced int64, limit int) *fault {
-	text := "the body is larger than "
-	if announced >= 0 {
-		text = "the body has " + strconv.FormatInt(announced, 10) + " bytes, the limit is "
-	}
-	return refuse(codeValueTooLarge, text+strconv.Itoa(limit))
-}
+func tooLarge(announced int64, limit int) *fault { return asFault(rules.TooLarge(announced, limit)) }
 
 func cutBody(err error) *fault {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
@@ -61,8 +80,8 @@ func cutBody(err error) *fault {
 
 // checkDigest compares a body with its Content-Digest (RFC 9530), where there is
 // one: every sha-256 and sha-512 in it must match, and there must be one of them.
-func checkDigest(h http.Header, body []byte) *fault {
-	lines := h[hdrContentDigest]
+func checkDigest(h headers, body []byte) *fault {
+	lines := h.Values(hdrContentDigest)
 	if len(lines) == 0 {
 		return nil
 	}
@@ -106,11 +125,11 @@ func digestBytes(value string) ([]byte, bool) {
 }
 
 // checkRepresentation refuses a body that would read back as something else.
-func checkRepresentation(h http.Header) *fault {
-	if v := h[hdrContentCoding]; len(v) > 0 && !(len(v) == 1 && v[0] == "identity") {
+func checkRepresentation(h headers) *fault {
+	if v := h.Values(hdrContentCoding); len(v) > 0 && !(len(v) == 1 && v[0] == "identity") {
 		return refuse(codeUnsupportedMedia, "Content-Encoding is not kept with a value; send the bytes as they are")
 	}
-	if len(h[hdrContentRange]) > 0 {
+	if len(h.Values(hdrContentRange)) > 0 {
 		return refuse(codeInvalidArgument, "a PUT replaces the whole value; Content-Range has no meaning here")
 	}
 	return nil

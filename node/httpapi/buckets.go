@@ -79,7 +79,7 @@ func (c *call) getBucket() {
 }
 
 func (c *call) bucketName() (string, *fault) {
-	if c.write && (len(c.r.Header[hdrIfMatch]) > 0 || len(c.r.Header[hdrIfNoneMatch]) > 0) {
+	if c.write && (len(c.h.Values(hdrIfMatch)) > 0 || len(c.h.Values(hdrIfNoneMatch)) > 0) {
 		return "", refuse(codeNotSupported, "conditional changes of buckets are not supported yet")
 	}
 	return parseBucket(mux.Vars(c.r)["bucket"])
@@ -228,7 +228,7 @@ func (c *call) deleteBucket() {
 	if f == nil {
 		_, _, f = c.find(name)
 	}
-	if f == nil && c.r.ContentLength != 0 {
+	if f == nil && c.length != 0 {
 		f = refuse(codeInvalidArgument, "a DELETE has no body")
 	}
 	if f != nil {
@@ -257,14 +257,14 @@ const controlTimeout = 10 * time.Second
 
 func (c *call) propose(cmd hashring.Command) (*hashring.State, error) {
 	limit := controlTimeout
-	if v, given, f := one(c.r.Header, hdrTimeout); f != nil {
+	if v, given, f := one(c.h, hdrTimeout); f != nil {
 		return nil, f
 	} else if given {
 		if limit, f = parseTimeout(v); f != nil {
 			return nil, f
 		}
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), limit)
+	ctx, cancel := context.WithTimeout(c.ctx, limit)
 	defer cancel()
 	return c.a.b.Propose(ctx, cmd)
 }

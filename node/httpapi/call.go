@@ -1,12 +1,16 @@
 package httpapi
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/httpapi/h1"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -17,6 +21,11 @@ type operation struct {
 	run    func(*call)
 	// anyQuery leaves the query alone: the answer does not depend on it.
 	anyQuery bool
+	// hasBody: it reads the body, and is admitted once that is there.
+	hasBody bool
+	// exempt: it must answer when the node is at its limit. A probe that fails under
+	// load turns an overload into an outage.
+	exempt bool
 }
 
 // call is one request on its way through the front end. Calls are pooled: nothing
@@ -28,9 +37,20 @@ type call struct {
 
 // callState is what starts anew with each request.
 type callState struct {
-	a     *api
-	w     http.ResponseWriter
-	r     *http.Request
+	a *api
+	// A request comes by net/http or by the fast road; the other fields here are the
+	// same for both.
+	w http.ResponseWriter // nil on the fast road
+	r *http.Request       // nil on the fast road
+	x *h1.Exchange        // nil otherwise
+
+	method   string
+	rawQuery string
+	h        headers
+	length   int64 // of the body, -1: not announced
+	src      io.Reader
+	ctx      context.Context
+
 	op    *operation
 	q     query
 	p     parsed
@@ -39,18 +59,21 @@ type callState struct {
 	start time.Time
 
 	// For the metrics.
-	code code
-	mode hashring.Mode
-	in   int   // bytes of the value that came
-	out  int   // bytes of the values that left
-	held int64 // of the budget of bodies
+	code     code
+	mode     hashring.Mode
+	in       int   // bytes of the value that came
+	out      int   // bytes of the values that left
+	held     int64 // of the budget of bodies
+	admitted bool  // counted among those in flight
 }
 
 var calls = sync.Pool{New: func() any { return new(call) }}
 
+// newCall begins a request that came by net/http.
 func (a *api) newCall(w http.ResponseWriter, r *http.Request, o *operation) *call {
 	c := calls.Get().(*call)
-	c.callState = callState{a: a, w: w, r: r, op: o, start: a.Now(), write: isWrite(r.Method)}
+	c.callState = callState{a: a, w: w, r: r, method: r.Method, rawQuery: r.URL.RawQuery, h: netHeaders(r.Header), length: r.ContentLength, src: r.Body,
+		ctx: r.Context(), op: o, start: a.Now(), write: isWrite(r.Method)}
 	return c
 }
 
@@ -61,13 +84,16 @@ func isWrite(method string) bool {
 // serve runs the operation: request id, origin, query, then the handler.
 func (c *call) serve() {
 	defer c.finish()
-	id, f := requestID(c.r.Header, c.write)
+	id, f := requestID(c.h, c.write)
 	c.id = id
 	if f == nil && c.write {
 		f = c.checkOrigin()
 	}
-	if f == nil && c.r.URL.RawQuery != "" && !c.op.anyQuery {
-		f = c.q.parse(c.r.URL.RawQuery, c.op.params)
+	if f == nil && c.rawQuery != "" && !c.op.anyQuery {
+		f = c.q.parse(c.rawQuery, c.op.params)
+	}
+	if f == nil {
+		f = c.enter()
 	}
 	if f != nil {
 		c.fail(f)
@@ -79,7 +105,7 @@ func (c *call) serve() {
 // checkOrigin refuses writes that a browser sends from a foreign page: such a page
 // may reach a node on loopback that nobody else can.
 func (c *call) checkOrigin() *fault {
-	if c.a.origin.Check(c.r) != nil {
+	if c.r != nil && c.a.origin.Check(c.r) != nil { // the fast road takes no write of a browser
 		return refuse(codePermissionDenied, "a browser sent this write from a page of another origin")
 	}
 	return nil
@@ -89,33 +115,12 @@ func (c *call) finish() {
 	if c.held != 0 {
 		c.a.bodyBytes.Add(-c.held)
 	}
+	if c.admitted {
+		c.a.inFlight.Add(-1)
+	}
 	c.a.metrics.observe(c, c.a.Now().Sub(c.start))
 	c.callState = callState{} // let go of the request and what it holds
 	calls.Put(c)
-}
-
-// hold takes n bytes from the budget of request bodies until the call ends.
-func (c *call) hold(n int64) *fault {
-	c.held += n
-	if c.a.bodyBytes.Add(n) > c.a.MaxBodyBytes {
-		return refuse(codeOverloaded, "the node holds as many bytes of request bodies as it may")
-	}
-	return nil
-}
-
-// body reads the request's body into memory, at most limit bytes.
-func (c *call) body(limit int) ([]byte, *fault) {
-	n := c.r.ContentLength
-	if n > int64(limit) {
-		return nil, tooLarge(n, limit)
-	}
-	if n < 0 {
-		n = int64(limit)
-	}
-	if f := c.hold(n); f != nil {
-		return nil, f
-	}
-	return readBody(c.r, limit)
 }
 
 // find looks a bucket up. A name that is not known here may have been created a
@@ -128,7 +133,7 @@ func (c *call) find(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
 			return b, ring, nil
 		}
 	}
-	c.a.refresh.wait(c.r.Context())
+	c.a.refresh.wait(c.ctx)
 	if ring = c.a.b.Ring(); ring == nil {
 		return nil, nil, refuse(codeStarting, "the node does not know the ring yet")
 	}
@@ -155,44 +160,18 @@ func (c *call) catchUp(seen uint64) {
 		return
 	}
 	if ring := c.a.b.Ring(); ring == nil || ring.Version < seen {
-		c.a.refresh.wait(c.r.Context())
+		c.a.refresh.wait(c.ctx)
 	}
 }
 
 // prepare resolves what the core takes as plain numbers.
 func (c *call) prepare(req *core.Request, p *parsed, b *hashring.Bucket, ring *hashring.Ring) {
-	if p.consistency == "" {
-		return
-	}
-	count, byDefault := &req.R, b.R
-	if c.write {
-		count, byDefault = &req.W, b.W
-	}
-	switch p.consistency {
-	case "one":
-		*count = 1
-	case "all":
-		*count = core.All
-	case "quorum":
-		// A bucket without a default of its own means a majority already, and the
-		// core counts it in the ring that it plans with.
-		if *count = 0; byDefault != 0 {
-			part := ring.PartitionOf(hashring.Hash(req.Bucket, req.Key))
-			*count = core.Count(hashring.Majority(ring.N(b, part)))
-		}
-	}
+	rules.Resolve(req, p.consistency, b, ring)
 }
 
 // nodeName is the name of the node that runs a store; its id while the ring does
 // not know it.
 func (a *api) nodeName(ring *hashring.Ring, sid hashring.SID) string {
-	if sid.IsZero() || sid == a.self.SID {
-		return a.self.Node
-	}
-	if ring != nil {
-		if s, ok := ring.Store(sid); ok {
-			return s.Node
-		}
-	}
-	return sid.String()
+	self := a.asSelf()
+	return self.NodeName(ring, sid)
 }

@@ -125,7 +125,7 @@ func NodesFromRing(r *hashring.Ring, alive func(hashring.SID) bool) []NodeStatus
 }
 
 func (c *call) cluster() {
-	s := c.a.b.Cluster(c.r.Context())
+	s := c.a.b.Cluster(c.ctx)
 	ring := c.a.b.Ring()
 	if ring != nil && s.RingVersion == 0 {
 		s.RingVersion = ring.Version

@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -26,6 +28,8 @@ const (
 	hdrLocation       = "Location"
 	hdrRetryAfter     = "Retry-After"
 	hdrNosniff        = "X-Content-Type-Options"
+	hdrOrigin         = "Origin"
+	hdrFetchSite      = "Sec-Fetch-Site"
 
 	hdrConsistency = "Quorate-Consistency"
 	hdrContext     = "Quorate-Context"
@@ -48,18 +52,21 @@ const (
 	typeOctets  = "application/octet-stream"
 )
 
+const (
+	nosniff = "nosniff"
+	sandbox = "sandbox; default-src 'none'"
+)
+
 // Values that never change, shared by all replies; net/http only reads them.
 var (
 	valJSON    = []string{typeJSON}
-	valProblem = []string{typeProblem}
 	valNDJSON  = []string{typeNDJSON}
-	valNosniff = []string{"nosniff"}
-	valSandbox = []string{"sandbox; default-src 'none'"}
+	valNosniff = []string{nosniff}
 	valNoStore = []string{"no-store"}
 )
 
 // headerMax is the most headers one reply has through a headerList.
-const headerMax = 14
+const headerMax = 16
 
 // headerList collects header values in one buffer, so that a reply costs two
 // allocations for all of them: the text and the slice the map points into.
@@ -104,10 +111,38 @@ func (h *headerList) flush(dst http.Header) {
 	h.buf = nil // a long token's room is not kept with the call
 }
 
+// render appends everything as header lines. What would end a line early becomes a
+// space, as in net/http.
+func (h *headerList) render(b []byte) []byte {
+	if bytes.IndexByte(h.buf, '\n') >= 0 || bytes.IndexByte(h.buf, '\r') >= 0 {
+		for i, c := range h.buf {
+			if c == '\n' || c == '\r' {
+				h.buf[i] = ' '
+			}
+		}
+	}
+	start := 0
+	for i, key := range h.keys[:h.n] {
+		b = append(append(b, key...), ": "...)
+		b = append(append(b, h.buf[start:h.ends[i]]...), "\r\n"...)
+		start = h.ends[i]
+	}
+	h.buf = nil
+	return b
+}
+
+// headers are a request's header fields; name is in canonical form.
+type headers interface{ Values(name string) []string }
+
+// netHeaders are those of net/http, without the canonicalisation of its own Values.
+type netHeaders http.Header
+
+func (h netHeaders) Values(name string) []string { return h[name] }
+
 // one gives the single value of a header. Two lines of one header are refused:
 // which of them counts would be a guess.
-func one(h http.Header, key string) (value string, given bool, f *fault) {
-	switch v := h[key]; len(v) {
+func one(h headers, key string) (value string, given bool, f *fault) {
+	switch v := h.Values(key); len(v) {
 	case 0:
 		return "", false, nil
 	case 1:
@@ -116,28 +151,15 @@ func one(h http.Header, key string) (value string, given bool, f *fault) {
 	return "", true, refuse(codeInvalidArgument, "the header "+key+" stands twice")
 }
 
-const hexDigits = "0123456789abcdef"
-
-// appendHex64 appends 16 hex digits.
-func appendHex64(b []byte, v uint64) []byte {
-	for shift := 60; shift >= 0; shift -= 4 {
-		b = append(b, hexDigits[v>>shift&15])
-	}
-	return b
-}
-
-// appendETag appends a version's strong ETag: quotes around 16 hex digits.
-func appendETag(b []byte, hash uint64) []byte {
-	return append(appendHex64(append(b, '"'), hash), '"')
-}
+// appendETag appends a version's strong ETag.
+func appendETag(b []byte, hash uint64) []byte { return rules.AppendETag(b, hash) }
 
 func etag(hash uint64) string { return string(appendETag(nil, hash)) }
 
 // siblingETag names one sibling by its dot.
-func siblingETag(d version.Dot) string {
-	b := appendHex64([]byte{'"'}, uint64(d.Actor))
-	return string(append(strconv.AppendUint(append(b, '-'), d.Counter, 16), '"'))
-}
+func siblingETag(d version.Dot) string { return rules.SiblingETag(d) }
+
+const hexDigits = "0123456789abcdef"
 
 // appendHex appends two hex digits for each byte.
 func appendHex(b, src []byte) []byte {

@@ -42,7 +42,7 @@ func (c *call) inspect() {
 		return
 	}
 	req.OwnerOnly = false // every node can ask all of them
-	rep := c.a.b.Do(c.r.Context(), req)
+	rep := c.a.b.Do(c.ctx, req)
 	if f := fromReply(rep); f != nil {
 		c.fail(f)
 		return

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"mime"
-	"net/http"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,7 +16,7 @@ func base64Text(b []byte) string { return base64.RawURLEncoding.EncodeToString(b
 // decode reads a JSON body into v: one value, no members that v does not have, at
 // most limit bytes.
 func (c *call) decode(v any, limit int) *fault {
-	if f := checkJSONType(c.r.Header); f != nil {
+	if f := checkJSONType(c.h); f != nil {
 		return f
 	}
 	body, f := c.body(limit)
@@ -56,8 +55,8 @@ func jsonError(err error) string {
 
 // checkJSONType takes JSON, nothing, and what curl -d and simple libraries send
 // when nobody told them: forms cannot be meant here.
-func checkJSONType(h http.Header) *fault {
-	if v := h[hdrContentCoding]; len(v) > 0 && !(len(v) == 1 && v[0] == "identity") {
+func checkJSONType(h headers) *fault {
+	if v := h.Values(hdrContentCoding); len(v) > 0 && !(len(v) == 1 && v[0] == "identity") {
 		return refuse(codeUnsupportedMedia, "Content-Encoding is not taken")
 	}
 	v, given, f := one(h, hdrContentType)

@@ -1,31 +1,31 @@
 package httpapi
 
 import (
-	"encoding/binary"
 	"net/http"
 
 	"github.com/gorilla/mux"
 
 	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 )
 
 // data parses a request for one key. The core request is allocated for each: the
 // core may keep it beyond the reply.
 func (c *call) data(kind core.Op) (*core.Request, *fault) {
-	vars := mux.Vars(c.r)
 	req := &core.Request{Op: kind, Bucket: hashring.DefaultBucket, ID: c.id}
-	if name, given := vars["bucket"]; given {
+	bucket, key, named := c.address()
+	if named {
 		var f *fault
-		if req.Bucket, f = parseBucket(name); f != nil {
+		if req.Bucket, f = parseBucket(bucket); f != nil {
 			return nil, f
 		}
 	}
 	var f *fault
-	if req.Key, f = parseKey(vars["key"], &c.q); f != nil {
+	if req.Key, f = parseKey(key, &c.q); f != nil {
 		return nil, f
 	}
-	if f = parseRequest(c.r.Header, &c.q, req, &c.p); f != nil {
+	if f = parseRequest(c.h, &c.q, req, &c.p); f != nil {
 		return nil, f
 	}
 	c.catchUp(c.p.ring)
@@ -33,34 +33,47 @@ func (c *call) data(kind core.Op) (*core.Request, *fault) {
 	if f != nil {
 		return nil, f
 	}
+	req.Bucket = b.Name // the request's own text need not live as long as the core's
 	c.prepare(req, &c.p, b, ring)
-	return req, nil
+	return req, c.queued(req)
 }
 
-// get serves GET and HEAD; net/http leaves the body of a HEAD out.
+// address gives bucket and key as they stand in the path, with their escapes; named
+// is false on routes of the default bucket.
+func (c *call) address() (bucket, key string, named bool) {
+	if c.x != nil {
+		bucket, key, named, _ = splitPath(c.x.Path())
+		return bucket, key, named
+	}
+	vars := mux.Vars(c.r)
+	bucket, named = vars["bucket"]
+	return bucket, vars["key"], named
+}
+
+// get serves GET and HEAD; the server leaves the body of a HEAD out.
 func (c *call) get() {
 	req, f := c.data(core.OpGet)
 	if f != nil {
 		c.fail(f)
 		return
 	}
-	rep := c.a.b.Do(c.r.Context(), req)
+	rep := c.a.b.Do(c.ctx, req)
 	c.showRead(rep)
 }
 
 func (c *call) put() {
 	req, f := c.data(core.OpPut)
 	if f == nil {
-		f = checkRepresentation(c.r.Header)
+		f = checkRepresentation(c.h)
 	}
 	if f == nil {
-		req.ContentType, f = contentType(c.r.Header)
+		req.ContentType, f = contentType(c.h)
 	}
 	if f == nil {
 		req.Value, f = c.body(c.a.MaxValue)
 	}
 	if f == nil {
-		f = checkDigest(c.r.Header, req.Value)
+		f = checkDigest(c.h, req.Value)
 	}
 	if f != nil {
 		c.fail(f)
@@ -69,12 +82,12 @@ func (c *call) put() {
 	req.Sum = checksum(req.Value)
 	c.bindID(req)
 	c.in = len(req.Value)
-	c.showWrite(c.a.b.Do(c.r.Context(), req))
+	c.showWrite(c.a.b.Do(c.ctx, req))
 }
 
 func (c *call) del() {
 	req, f := c.data(core.OpDelete)
-	if f == nil && c.r.ContentLength != 0 {
+	if f == nil && c.length != 0 {
 		f = refuse(codeInvalidArgument, "a DELETE has no body")
 	}
 	if f != nil {
@@ -82,32 +95,27 @@ func (c *call) del() {
 		return
 	}
 	c.bindID(req)
-	c.showWrite(c.a.b.Do(c.r.Context(), req))
+	c.showWrite(c.a.b.Do(c.ctx, req))
 }
 
-// bindID makes an id that came from an Idempotency-Key depend on what is written
-// too: readers show the siblings of one id as one (E16), so a client that reuses a
-// key for other bytes must not hide an acknowledged write by it.
+// bindID makes an id that came from an Idempotency-Key depend on what is written too.
 func (c *call) bindID(req *core.Request) {
-	if len(c.r.Header[hdrIdempotencyKey]) == 0 {
-		return
+	if key := c.h.Values(hdrIdempotencyKey); len(key) > 0 {
+		rules.BindID(req, key[0])
+		c.id = req.ID
 	}
-	tail := c.id[12:]
-	binary.BigEndian.PutUint32(tail, binary.BigEndian.Uint32(tail)^req.Sum^uint32(req.Op)<<24)
-	req.ID = c.id
 }
 
-func contentType(h http.Header) (string, *fault) {
+func contentType(h headers) (string, *fault) {
 	v, given, f := one(h, hdrContentType)
 	switch {
 	case f != nil:
 		return "", f
 	case !given || v == "":
 		return typeOctets, nil
-	case len(v) > core.MaxContentType:
-		return "", refuse(codeInvalidArgument, "the Content-Type is longer than 256 bytes")
 	}
-	return v, nil
+	kind, bad := rules.ContentType(v)
+	return keptType(kind), asFault(bad)
 }
 
 // showWrite answers a PUT or DELETE.
@@ -120,6 +128,5 @@ func (c *call) showWrite(rep *core.Reply) {
 	h.buf = appendETag(h.buf, rep.Object.Hash())
 	h.done(hdrETag)
 	c.replyHeaders(h, rep)
-	h.flush(c.w.Header())
-	c.w.WriteHeader(http.StatusNoContent)
+	c.send(http.StatusNoContent, h, nil)
 }

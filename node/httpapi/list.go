@@ -99,7 +99,7 @@ func (c *call) list() {
 
 func (c *call) newLister() (l *lister, stream bool, f *fault) {
 	l = &lister{c: c, left: defaultListLimit, complete: true}
-	stream = accepts(c.r.Header, typeNDJSON)
+	stream = accepts(c.h, typeNDJSON)
 	if stream {
 		l.left = -1
 	}
@@ -107,11 +107,11 @@ func (c *call) newLister() (l *lister, stream bool, f *fault) {
 	if l.req.Bucket, f = parseBucket(mux.Vars(c.r)["bucket"]); f != nil {
 		return nil, false, f
 	}
-	if f = parseCommon(c.r.Header, &l.req, &c.p); f != nil {
+	if f = parseCommon(c.h, &l.req, &c.p); f != nil {
 		return nil, false, f
 	}
 	l.req.OwnerOnly = false // no node owns a bucket; every node asks the others
-	if f = oneReplicaOnly(c.r.Header); f != nil {
+	if f = oneReplicaOnly(c.h); f != nil {
 		return nil, false, f
 	}
 	c.catchUp(c.p.ring)
@@ -122,11 +122,11 @@ func (c *call) newLister() (l *lister, stream bool, f *fault) {
 }
 
 // oneReplicaOnly refuses what a listing cannot promise.
-func oneReplicaOnly(h http.Header) *fault {
-	if v := h[hdrConsistency]; len(v) > 0 && !(len(v) == 1 && v[0] == "one") {
+func oneReplicaOnly(h headers) *fault {
+	if v := h.Values(hdrConsistency); len(v) > 0 && !(len(v) == 1 && v[0] == "one") {
 		return refuse(codeInvalidArgument, "a list reads one replica of each partition; consistency is one")
 	}
-	if len(h[hdrReadAfter]) > 0 {
+	if len(h.Values(hdrReadAfter)) > 0 {
 		return refuse(codeInvalidArgument, hdrReadAfter+" speaks of one key and cannot hold for a list")
 	}
 	return nil
@@ -171,7 +171,7 @@ func (l *lister) page() ([]listRow, *fault) {
 	req := l.req // a fresh one for each page: the core keeps what it is given
 	req.ID = randomID()
 	req.List.Limit = want
-	rep := l.c.a.b.Do(l.c.r.Context(), &req)
+	rep := l.c.a.b.Do(l.c.ctx, &req)
 	if f := fromReply(rep); f != nil {
 		return nil, f
 	}
@@ -294,8 +294,8 @@ func (l *lister) stream() {
 }
 
 // accepts tells whether the client asked for a media type by name.
-func accepts(h http.Header, kind string) bool {
-	for _, line := range h[hdrAccept] {
+func accepts(h headers, kind string) bool {
+	for _, line := range h.Values(hdrAccept) {
 		for item := range strings.SplitSeq(line, ",") {
 			name, _, _ := strings.Cut(item, ";")
 			if strings.EqualFold(strings.TrimSpace(name), kind) {

@@ -96,7 +96,7 @@ func newMetrics(inFlight func() int64, reg prometheus.Registerer) *metrics {
 // observe counts a finished call.
 func (m *metrics) observe(c *call, took time.Duration) {
 	o := c.op.name
-	if o == opGet && c.r.Method == http.MethodHead {
+	if o == opGet && c.method == http.MethodHead {
 		o = opHead
 	}
 	m.counter(o, c.code, modeIndex(c.mode)).Inc()

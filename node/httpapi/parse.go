@@ -1,30 +1,20 @@
 package httpapi
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"math/rand/v2"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
-const (
-	// MaxTTL keeps an expiry, unix milliseconds as int64, far from its end.
-	MaxTTL = 100 * 365 * 24 * time.Hour
-	// maxIdempotencyKey: a stamp and a random part; longer ones are not ids.
-	maxIdempotencyKey = 256
-	// maxStampDigits holds unix milliseconds until the year 33658.
-	maxStampDigits = 15
-	// maxCount is what core.Count holds; every n is far below.
-	maxCount = 127
-)
+// MaxTTL keeps an expiry, unix milliseconds as int64, far from its end.
+const MaxTTL = rules.MaxTTL
 
 // parsed is what the front end needs of a data request beside core.Request.
 type parsed struct {
@@ -62,17 +52,11 @@ func parseKey(path string, q *query) ([]byte, *fault) {
 }
 
 func checkKey(key []byte) *fault {
-	if len(key) == 0 {
-		return refuse(codeInvalidArgument, "the key is empty; a key has 1 to 1024 bytes")
-	}
-	if len(key) > core.MaxKey {
-		return tooLong(len(key))
-	}
-	return nil
+	return asFault(rules.CheckKey(key))
 }
 
 func tooLong(bytes int) *fault {
-	return refuse(codeKeyTooLong, "the key has "+strconv.Itoa(bytes)+" bytes, the limit is "+strconv.Itoa(core.MaxKey))
+	return asFault(rules.TooLong(bytes))
 }
 
 // parseBucket unescapes and checks a bucket's name.
@@ -88,15 +72,12 @@ func parseBucket(path string) (string, *fault) {
 }
 
 func checkBucket(name string) *fault {
-	if !hashring.ValidBucketName(name) {
-		return refuse(codeInvalidArgument, "a bucket name is [a-z0-9][a-z0-9._-]{0,62}")
-	}
-	return nil
+	return asFault(rules.CheckBucket(name))
 }
 
 // parseRequest fills req and out from headers and query; key and bucket are
 // there. Query beats header; the bucket's defaults are the core's to apply.
-func parseRequest(h http.Header, q *query, req *core.Request, out *parsed) *fault {
+func parseRequest(h headers, q *query, req *core.Request, out *parsed) *fault {
 	write := req.Op == core.OpPut || req.Op == core.OpDelete
 	if f := parseCommon(h, req, out); f != nil {
 		return f
@@ -117,7 +98,7 @@ func parseRequest(h http.Header, q *query, req *core.Request, out *parsed) *faul
 }
 
 // parseCommon reads the headers that every data route has.
-func parseCommon(h http.Header, req *core.Request, out *parsed) *fault {
+func parseCommon(h headers, req *core.Request, out *parsed) *fault {
 	if v, given, f := one(h, hdrTimeout); f != nil {
 		return f
 	} else if given {
@@ -147,18 +128,18 @@ func parseCommon(h http.Header, req *core.Request, out *parsed) *fault {
 
 func parseTimeout(v string) (time.Duration, *fault) {
 	d, err := time.ParseDuration(v)
-	if err != nil || d <= 0 || d > core.MaxDeadline {
-		return 0, refuse(codeInvalidArgument, hdrTimeout+" is a duration such as 250ms, above 0 and at most "+core.MaxDeadline.String())
+	if err != nil {
+		d = 0 // no duration is as wrong as one that is out of bounds
 	}
-	return d, nil
+	return d, asFault(rules.CheckTimeout(d))
 }
 
 // parseConditions refuses compare-and-set where it cannot hold: an eventual bucket
 // has no one version to compare with.
-func parseConditions(h http.Header, write bool, out *parsed) *fault {
-	none := h[hdrIfNoneMatch]
-	if len(h[hdrIfMatch]) > 0 || write && len(none) > 0 {
-		return refuse(codeConditionalNeedsStrong, "If-Match, and If-None-Match on a write, hold in strong buckets only; this bucket is eventual")
+func parseConditions(h headers, write bool, out *parsed) *fault {
+	none := h.Values(hdrIfNoneMatch)
+	if len(h.Values(hdrIfMatch)) > 0 || write && len(none) > 0 {
+		return asFault(rules.NeedsStrong())
 	}
 	switch len(none) {
 	case 0:
@@ -172,7 +153,7 @@ func parseConditions(h http.Header, write bool, out *parsed) *fault {
 
 // parseTokens reads the causal tokens. Whether they belong to this key the core
 // checks, against its own ring.
-func parseTokens(h http.Header, write bool, req *core.Request) *fault {
+func parseTokens(h headers, write bool, req *core.Request) *fault {
 	name := hdrReadAfter
 	if write {
 		name = hdrContext
@@ -181,9 +162,9 @@ func parseTokens(h http.Header, write bool, req *core.Request) *fault {
 	if f != nil || !given {
 		return f
 	}
-	c, err := version.ParseContext(v)
-	if err != nil {
-		return refuse(codeContextInvalid, name+": "+err.Error())
+	c, bad := rules.Token(name, v)
+	if bad != nil {
+		return asFault(bad)
 	}
 	if write {
 		req.Context, req.HasContext = c, true
@@ -195,7 +176,7 @@ func parseTokens(h http.Header, write bool, req *core.Request) *fault {
 
 // parseConsistency: r or w beats consistency in the query only if the other is not
 // given there; both at once would be a guess.
-func parseConsistency(h http.Header, q *query, write bool, req *core.Request, out *parsed) *fault {
+func parseConsistency(h headers, q *query, write bool, req *core.Request, out *parsed) *fault {
 	v, given, f := one(h, hdrConsistency)
 	if f != nil {
 		return f
@@ -228,13 +209,7 @@ func parseConsistency(h http.Header, q *query, write bool, req *core.Request, ou
 }
 
 func checkConsistency(v string) *fault {
-	switch v {
-	case "one", "quorum", "all":
-		return nil
-	case "leader", "replica", "stale":
-		return refuse(codeInvalidArgument, "consistency "+v+" is for strong buckets; here it is one, quorum or all")
-	}
-	return refuse(codeInvalidArgument, "consistency is one, quorum or all")
+	return asFault(rules.CheckConsistency(v))
 }
 
 // parseCount reads a number of replicas. Beyond n is the core's to refuse, with
@@ -244,7 +219,7 @@ func parseCount(name, v string, least int) (core.Count, *fault) {
 	if err != nil || int(n) < least {
 		return 0, refuse(codeInvalidArgument, name+" is a number of replicas, from "+strconv.Itoa(least))
 	}
-	return core.Count(min(n, maxCount)), nil
+	return rules.Count(uint32(n)), nil
 }
 
 func parseOptions(q *query, req *core.Request, out *parsed) (f *fault) {
@@ -271,16 +246,18 @@ func parseOptions(q *query, req *core.Request, out *parsed) (f *fault) {
 	}
 	if v, given := q.get(paramTTL); given {
 		d, err := time.ParseDuration(v)
-		if err != nil || d < time.Millisecond || d > MaxTTL {
-			return refuse(codeInvalidArgument, "ttl is a duration such as 90s or 24h, from 1ms to 100 years")
+		if err != nil {
+			d = 0 // no duration is as wrong as one that is out of bounds
 		}
-		req.TTL = d
+		if req.TTL, f = d, asFault(rules.CheckTTL(d)); f != nil {
+			return f
+		}
 	}
 	return nil
 }
 
 // requestID draws an id, or makes it from the client's Idempotency-Key.
-func requestID(h http.Header, write bool) (id version.RequestID, f *fault) {
+func requestID(h headers, write bool) (id version.RequestID, f *fault) {
 	if write {
 		v, given, f := one(h, hdrIdempotencyKey)
 		if f != nil {
@@ -304,20 +281,9 @@ func randomID() (id version.RequestID) {
 }
 
 func hashID(text string) (id version.RequestID) {
-	sum := sha256.Sum256([]byte(text))
-	copy(id[:], sum[:])
-	return id
+	return rules.HashID(text)
 }
 
 func validIdempotencyKey(v string) bool {
-	stamp, random, ok := strings.Cut(v, "-")
-	if !ok || random == "" || len(v) > maxIdempotencyKey || len(stamp) == 0 || len(stamp) > maxStampDigits {
-		return false
-	}
-	for i := range len(stamp) {
-		if stamp[i] < '0' || stamp[i] > '9' {
-			return false
-		}
-	}
-	return true
+	return rules.ValidIdempotencyKey(v)
 }

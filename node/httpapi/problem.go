@@ -3,13 +3,9 @@ package httpapi
 import (
 	"encoding/json"
 	"strconv"
-	"time"
 
 	"github.com/quoratedb/quorate/node/core"
 )
-
-// defaultRetryAfter goes with every 429 and 503 that names no time of its own.
-const defaultRetryAfter = time.Second
 
 // problem is an error body, RFC 9457 with the members of the contract.
 type problem struct {
@@ -60,9 +56,7 @@ func (c *call) problem(f *fault) *problem {
 		ETag:      f.etag,
 		Checks:    f.checks,
 	}
-	if row.status == 429 || row.status == 503 {
-		p.RetryAfterMS = max(1, retryAfter(f).Milliseconds())
-	}
+	p.RetryAfterMS = f.rule().RetryAfter().Milliseconds()
 	ring := c.a.b.Ring()
 	if ring != nil {
 		p.RingVersion = ring.Version
@@ -89,26 +83,7 @@ func (c *call) problem(f *fault) *problem {
 
 // outcome is the fate of the write. A read has none, but a refusal before any work
 // is labelled the same for both.
-func (c *call) outcome(f *fault) core.Outcome {
-	row := &errorTable[f.code]
-	switch {
-	case f.reply != nil && f.reply.Outcome != core.OutcomeNone:
-		return f.reply.Outcome
-	case !c.write && (row.outcome == core.Unknown || row.status == 404):
-		return core.OutcomeNone
-	}
-	return row.outcome
-}
-
-func retryAfter(f *fault) time.Duration {
-	switch {
-	case f.reply != nil && f.reply.RetryAfter > 0:
-		return f.reply.RetryAfter
-	case f.code == codeOverloaded:
-		return shedRetryAfter
-	}
-	return defaultRetryAfter
-}
+func (c *call) outcome(f *fault) core.Outcome { return f.rule().Outcome(c.write) }
 
 // fail answers with a problem.
 func (c *call) fail(f *fault) {
@@ -121,10 +96,9 @@ func (c *call) fail(f *fault) {
 	if err != nil { // strings and numbers only: it cannot fail
 		body = []byte(`{"code":"internal"}`)
 	}
-	hdr := c.w.Header()
-	hdr[hdrContentType] = valProblem
-	hdr[hdrNosniff] = valNosniff
 	h := c.headers()
+	h.text(hdrContentType, typeProblem)
+	h.text(hdrNosniff, nosniff)
 	h.number(hdrContentLength, uint64(len(body)))
 	if p.RetryAfterMS != 0 {
 		h.number(hdrRetryAfter, uint64((p.RetryAfterMS+999)/1000))
@@ -140,9 +114,20 @@ func (c *call) fail(f *fault) {
 	} else {
 		c.localHeaders(h)
 	}
-	h.flush(hdr)
-	c.w.WriteHeader(p.Status)
-	_, _ = c.w.Write(body) // a client that went away is nobody's error
+	c.send(p.Status, h, body)
+}
+
+// send answers with a body that is complete.
+func (c *call) send(status int, h *headerList, body []byte) {
+	if c.x != nil {
+		c.x.End(h.render(c.x.Begin(status)), body)
+		return
+	}
+	h.flush(c.w.Header())
+	c.w.WriteHeader(status)
+	if len(body) > 0 {
+		_, _ = c.w.Write(body) // a client that went away is nobody's error
+	}
 }
 
 // replyHeaders appends what every reply of the core carries.

@@ -6,64 +6,42 @@ import (
 	"strconv"
 	"strings"
 
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
-// live is what a reader sees of an object, newest first. The usual object, one
-// value, costs no allocation: room is the caller's.
-func live(o *version.Object, nowMS int64, room *[1]*version.Sibling) []*version.Sibling {
-	if o != nil && len(o.Siblings) == 1 {
-		s := &o.Siblings[0]
-		if s.Tombstone || s.ExpiryMS != 0 && s.ExpiryMS <= nowMS {
-			return nil
-		}
-		room[0] = s
-		return room[:]
-	}
-	return o.Live(nowMS)
+// live is what a reader sees of an object, newest first; room spares an allocation.
+func live(o *version.Object, nowMS int64, room *rules.Room) []*version.Sibling {
+	return rules.Live(o, nowMS, room)
 }
 
 // showRead answers a GET or HEAD from the joined object.
 func (c *call) showRead(rep *core.Reply) {
-	if rep.Code != core.OK && rep.Code != core.KeyNotFound {
-		c.fail(fromReply(rep))
-		return
-	}
-	var room [1]*version.Sibling
-	nowMS := c.start.UnixMilli()
-	seen := live(rep.Object, nowMS, &room)
-	if len(seen) == 0 {
-		c.fail(&fault{code: codeKeyNotFound, detail: "the key has no value", reply: rep})
-		return
-	}
-	for _, s := range seen {
-		if checksum(s.Value) != s.Sum {
-			c.a.Log.Error("value fails its checksum at the way out", "request", c.id, "partition", rep.Partition, "bytes", len(s.Value))
-			c.fail(&fault{code: codeInternal, detail: "the value fails its checksum and is not shown", reply: rep})
-			return
+	var room rules.Room
+	v, f := rules.Look(rep, c.start.UnixMilli(), c.p.noneMatch, c.p.newest, &room)
+	if f != nil {
+		if f.Damaged {
+			c.a.Log.Error("value fails its checksum at the way out", "request", c.id, "partition", rep.Partition)
 		}
-	}
-	hash := rep.Object.Hash()
-	if c.p.noneMatch != "" && !expired(rep.Object, nowMS) && matches(c.p.noneMatch, hash) {
-		c.readHeaders(rep, hash, len(seen), nil, -1)
-		c.w.WriteHeader(http.StatusNotModified)
+		c.fail(asFault(f))
 		return
 	}
-	if len(seen) > 1 && !c.p.newest {
-		c.showSiblings(rep, hash, seen)
-		return
+	switch v.Status {
+	case http.StatusNotModified:
+		c.send(v.Status, c.readHeaders(rep, v.Hash, v.Siblings, "", -1), nil)
+	case http.StatusMultipleChoices:
+		c.showSiblings(rep, v.Hash, v.Values)
+	default:
+		s := v.Values[0]
+		c.out = len(s.Value)
+		c.send(v.Status, c.readHeaders(rep, v.Hash, v.Siblings, rules.KindOf(s), len(s.Value)), s.Value)
 	}
-	s := seen[0]
-	c.readHeaders(rep, hash, len(seen), s, len(s.Value))
-	c.out = len(s.Value)
-	_, _ = c.w.Write(s.Value)
 }
 
-// readHeaders sets the headers of a 200, 300 or 304. s gives the Content-Type, nil
-// leaves it out; so does a length below zero with Content-Length.
-func (c *call) readHeaders(rep *core.Reply, hash uint64, siblings int, s *version.Sibling, length int) {
-	hdr := c.w.Header()
+// readHeaders makes the headers of a 200, 300 or 304. An empty kind leaves the
+// Content-Type out; so does a length below zero with Content-Length.
+func (c *call) readHeaders(rep *core.Reply, hash uint64, siblings int, kind string, length int) *headerList {
 	h := c.headers()
 	h.buf = appendETag(h.buf, hash)
 	h.done(hdrETag)
@@ -73,19 +51,15 @@ func (c *call) readHeaders(rep *core.Reply, hash uint64, siblings int, s *versio
 	if siblings > 1 {
 		h.number(hdrSiblings, uint64(siblings))
 	}
-	if s != nil {
-		kind := s.ContentType
-		if kind == "" {
-			kind = typeOctets
-		}
+	if kind != "" {
 		h.text(hdrContentType, kind)
 		if activeContent(kind) {
-			hdr[hdrCSP] = valSandbox
+			h.text(hdrCSP, sandbox)
 		}
 	}
+	h.text(hdrNosniff, nosniff)
 	c.replyHeaders(h, rep)
-	h.flush(hdr)
-	hdr[hdrNosniff] = valNosniff
+	return h
 }
 
 // activeContent tells that a browser might run the value as a page of this origin.
@@ -122,37 +96,8 @@ func (c *call) showSiblings(rep *core.Reply, hash uint64, seen []*version.Siblin
 		c.fail(refuse(codeInternal, "the siblings could not be encoded"))
 		return
 	}
-	c.readHeaders(rep, hash, len(seen), nil, len(body))
-	c.w.Header()[hdrContentType] = valJSON
 	c.out = len(body)
-	c.w.WriteHeader(http.StatusMultipleChoices)
-	_, _ = c.w.Write(body)
+	c.send(http.StatusMultipleChoices, c.readHeaders(rep, hash, len(seen), typeJSON, len(body)), body)
 }
 
-// expired tells that a sibling has run out: the object looks different to readers
-// than it did under the same version, so the version alone proves nothing.
-func expired(o *version.Object, nowMS int64) bool {
-	for i := range o.Siblings {
-		if e := o.Siblings[i].ExpiryMS; e != 0 && e <= nowMS {
-			return true
-		}
-	}
-	return false
-}
-
-// matches tells whether an If-None-Match list holds a version: weak comparison, as
-// RFC 9110 wants it.
-func matches(list string, hash uint64) bool {
-	var room [18]byte
-	return matchesETag(list, string(appendETag(room[:0], hash)))
-}
-
-func matchesETag(list, tag string) bool {
-	for item := range strings.SplitSeq(list, ",") {
-		item = strings.TrimSpace(item)
-		if item == "*" || strings.TrimPrefix(item, "W/") == tag {
-			return true
-		}
-	}
-	return false
-}
+func matchesETag(list, tag string) bool { return rules.MatchesETag(list, tag) }

@@ -35,6 +35,7 @@ type fakeBackend struct {
 	refreshed int
 	propose   error // when set, Propose fails with it
 	checks    []Check
+	late      bool // Admit refuses
 	status    ClusterStatus
 }
 
@@ -82,6 +83,12 @@ func (b *fakeBackend) Do(_ context.Context, req *core.Request) *core.Reply {
 	reply := b.reply
 	b.mu.Unlock()
 	return reply(req)
+}
+
+func (b *fakeBackend) Admit(*core.Request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.late
 }
 
 func (b *fakeBackend) Ring() *hashring.Ring {
@@ -179,6 +186,8 @@ type rig struct {
 	t testing.TB
 	b *fakeBackend
 	h http.Handler
+
+	wire wire
 }
 
 func newRig(t testing.TB, change ...func(*Options)) *rig {
@@ -187,7 +196,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	for _, f := range change {
 		f(&o)
 	}
-	return &rig{t, b, New(b, o)}
+	return &rig{t: t, b: b, h: New(b, o)}
 }
 
 // answer is a response with its body read.
@@ -233,6 +242,9 @@ func (r *rig) request(method, target, body string, headers []string) *http.Reque
 
 // raw is do without the check.
 func (r *rig) raw(method, target, body string, headers ...string) *answer {
+	if road != roadHandler {
+		return r.wire.send(r, method, target, body, headers)
+	}
 	rec := httptest.NewRecorder()
 	r.h.ServeHTTP(rec, r.request(method, target, body, headers))
 	res := rec.Result()

@@ -5,35 +5,15 @@ import (
 	"strconv"
 
 	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 )
 
-type ringJSON struct {
-	RingVersion uint64          `json:"ring_version"`
-	Cluster     string          `json:"cluster"`
-	Replicas    int             `json:"replicas"`
-	Partitions  []partitionJSON `json:"partitions"`
-	Nodes       []ringNodeJSON  `json:"nodes"`
-}
-
-type partitionJSON struct {
-	ID       int      `json:"id"`
-	Epoch    uint64   `json:"epoch"`
-	Primary  *string  `json:"primary"` // null until strong mode names one
-	Replicas []string `json:"replicas"`
-}
-
-type ringNodeJSON struct {
-	Name  string              `json:"name"`
-	SID   string              `json:"sid"`
-	Zone  string              `json:"zone"`
-	State hashring.StoreState `json:"state"`
-	API   string              `json:"api"`
-	Peer  string              `json:"peer"`
-}
+// ringJSON is the ring as clients are shown it.
+type ringJSON = rules.RingView
 
 // ring serves the ring state, as of this node; its ETag is the ring version.
 func (c *call) ring() {
-	if v, given, f := one(c.r.Header, hdrRing); f != nil {
+	if v, given, f := one(c.h, hdrRing); f != nil {
 		c.fail(f)
 		return
 	} else if given {
@@ -49,9 +29,9 @@ func (c *call) ring() {
 		c.fail(refuse(codeStarting, "the node does not know the ring yet"))
 		return
 	}
-	tag := `"` + strconv.FormatUint(r.Version, 10) + `"`
+	tag := rules.RingETag(r.Version)
 	c.w.Header()[hdrETag] = []string{tag}
-	for _, list := range c.r.Header[hdrIfNoneMatch] {
+	for _, list := range c.h.Values(hdrIfNoneMatch) {
 		if matchesETag(list, tag) {
 			h := c.headers()
 			c.localHeaders(h)
@@ -64,33 +44,23 @@ func (c *call) ring() {
 }
 
 func (a *api) ringJSON(r *hashring.Ring) ringJSON {
-	out := ringJSON{RingVersion: r.Version, Cluster: r.Cluster.String(), Replicas: r.Replicas,
-		Partitions: make([]partitionJSON, len(r.Partitions)), Nodes: make([]ringNodeJSON, 0, len(r.Stores))}
-	for i := range r.Partitions {
-		p := &r.Partitions[i]
-		out.Partitions[i] = partitionJSON{i, p.Epoch, a.primary(r, p.Primary), a.names(r, p.Replicas)}
-	}
-	for i := range r.Stores {
-		s := &r.Stores[i]
-		out.Nodes = append(out.Nodes, ringNodeJSON{s.Node, s.SID.String(), s.Zone, s.State, s.API, s.Peer})
-	}
-	return out
+	self := a.asSelf()
+	return self.Ring(r)
+}
+
+// asSelf names this node for the rules that both ways in share.
+func (a *api) asSelf() rules.Self {
+	return rules.Self{SID: a.self.SID, Node: a.self.Node, Cluster: a.self.Cluster}
 }
 
 func (a *api) primary(r *hashring.Ring, sid hashring.SID) *string {
-	if sid.IsZero() {
-		return nil
-	}
-	name := a.nodeName(r, sid)
-	return &name
+	self := a.asSelf()
+	return self.Primary(r, sid)
 }
 
 func (a *api) names(r *hashring.Ring, sids []hashring.SID) []string {
-	out := make([]string, len(sids))
-	for i, sid := range sids {
-		out[i] = a.nodeName(r, sid)
-	}
-	return out
+	self := a.asSelf()
+	return self.Names(r, sids)
 }
 
 type locateJSON struct {

@@ -71,9 +71,10 @@ func (a *api) routes() *mux.Router {
 	m := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	kv := a.endpoint(endpoint{
 		get:    &operation{name: opGet, params: readParams, run: (*call).get},
-		put:    &operation{name: opPut, params: writeParams, run: (*call).put},
+		put:    &operation{name: opPut, params: writeParams, run: (*call).put, hasBody: true},
 		delete: &operation{name: opDelete, params: writeParams &^ paramSet(paramTTL), run: (*call).del},
 	})
+	a.fast = fastRoad{a, map[string]*operation{http.MethodGet: kv.get, http.MethodHead: kv.get, http.MethodPut: kv.put, http.MethodDelete: kv.delete}}
 	m.Handle("/v1/kv/{bucket:[^/]*}/{key:.*}", kv)
 	m.Handle("/keys/{key:.*}", kv)
 	m.Handle("/keys", kv)
@@ -83,20 +84,20 @@ func (a *api) routes() *mux.Router {
 	m.Handle("/v1/inspect/{bucket:[^/]*}", a.endpoint(endpoint{get: &operation{name: opInspect, params: paramSet(paramKey64), run: (*call).inspect}}))
 	m.Handle("/v1/buckets", a.endpoint(endpoint{
 		get:  &operation{name: opBuckets, run: (*call).listBuckets},
-		post: &operation{name: opBuckets, run: (*call).createBucket},
+		post: &operation{name: opBuckets, run: (*call).createBucket, hasBody: true},
 	}))
 	m.Handle("/v1/buckets/{bucket:[^/]*}", a.endpoint(endpoint{
 		get:    &operation{name: opBuckets, run: (*call).getBucket},
-		patch:  &operation{name: opBuckets, run: (*call).patchBucket},
+		patch:  &operation{name: opBuckets, run: (*call).patchBucket, hasBody: true},
 		delete: &operation{name: opBuckets, run: (*call).deleteBucket},
 	}))
 	m.Handle("/v1/cluster", a.endpoint(endpoint{get: &operation{name: opCluster, run: (*call).cluster}}))
 	m.Handle("/v1/cluster/ring", a.endpoint(endpoint{get: &operation{name: opRing, run: (*call).ring}}))
 	m.Handle("/v1/cluster/locate", a.endpoint(endpoint{get: &operation{name: opLocate, params: paramSet(paramBucket, paramKey, paramKey64), run: (*call).locate}}))
 
-	m.Handle("/livez", a.endpoint(endpoint{get: &operation{name: opProbe, params: paramSet(paramVerbose), run: (*call).livez}}))
-	m.Handle("/readyz", a.endpoint(endpoint{get: &operation{name: opProbe, params: paramSet(paramVerbose), run: (*call).readyz}}))
-	m.Handle("/metrics", a.endpoint(endpoint{get: &operation{name: opMetrics, run: a.metricsPage()}}))
+	m.Handle("/livez", a.endpoint(endpoint{get: &operation{name: opProbe, params: paramSet(paramVerbose), run: (*call).livez, exempt: true}}))
+	m.Handle("/readyz", a.endpoint(endpoint{get: &operation{name: opProbe, params: paramSet(paramVerbose), run: (*call).readyz, exempt: true}}))
+	m.Handle("/metrics", a.endpoint(endpoint{get: &operation{name: opMetrics, run: a.metricsPage(), exempt: true}}))
 	m.Handle("/openapi.json", a.endpoint(endpoint{get: &operation{name: opOther, run: (*call).openAPI}}))
 	a.reserve(m)
 	if a.Profile {
@@ -110,8 +111,8 @@ func (a *api) routes() *mux.Router {
 // that stands in key64.
 func (a *api) bucketRoute(kv http.Handler) http.Handler {
 	list := a.endpoint(endpoint{get: &operation{name: opList, params: paramSet(paramPrefix, paramStart, paramLimit, paramCursor, paramValues), run: (*call).list}})
-	multiGet := a.endpoint(endpoint{post: &operation{name: opMultiGet, params: paramSet(paramR, paramConsistency, paramResolve, paramSloppy), run: (*call).multiGet}})
-	batch := a.endpoint(endpoint{post: &operation{name: opBatch, params: paramSet(paramW, paramPW, paramSloppy, paramConsistency), run: (*call).batch}})
+	multiGet := a.endpoint(endpoint{post: &operation{name: opMultiGet, params: paramSet(paramR, paramConsistency, paramResolve, paramSloppy), run: (*call).multiGet, hasBody: true}})
+	batch := a.endpoint(endpoint{post: &operation{name: opBatch, params: paramSet(paramW, paramPW, paramSloppy, paramConsistency), run: (*call).batch, hasBody: true}})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, action := bucketAction(mux.Vars(r)["bucket"])
 		switch {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/httpapi/h1"
 )
 
 const (
@@ -18,14 +19,30 @@ const (
 	// writeTimeout begins with the headers: reading the body, the longest deadline,
 	// and as long again to take the answer. Streams move it forward page by page.
 	writeTimeout = readTimeout + 2*core.MaxDeadline
+	// answerTimeout is for an answer that is complete: the largest object at the rate
+	// of readTimeout, and twice that.
+	answerTimeout = 2 * core.MaxDeadline
 	// idleTimeout is longer than the idle time of common clients' and balancers'
 	// pools, so that they close a connection, not this side under a request.
 	idleTimeout = 3 * time.Minute
 )
 
-// NewServer is an HTTP server with every limit set. Address, listener and
-// TLS are the caller's.
-func NewServer(h http.Handler) *http.Server {
+// NewServer is a server with every limit set for a handler made by New: requests
+// for one key go by the fast road, all others by net/http. The listener is the
+// caller's. A server of another handler is net/http's alone.
+func NewServer(h http.Handler) *h1.Server {
+	cfg := h1.Config{Other: netServer(h), MaxHeaderBytes: MaxHeaderBytes,
+		HeaderTimeout: headerTimeout, BodyTimeout: readTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout}
+	if a, ok := h.(*api); ok {
+		cfg.Names, cfg.Takes, cfg.Serve, cfg.Log = fastHeaders, a.fast.takes, a.fast.serve, a.Log
+	} else {
+		cfg.Takes = func(*h1.Exchange) bool { return false }
+	}
+	return h1.New(cfg)
+}
+
+// netServer is net/http's server with the same limits.
+func netServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,

@@ -13,35 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/quoratedb/quorate/node/core"
 )
-
-// net/http lingers half a second on a connection that it closes with input unread.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
-}
-
-// serve runs the rig's handler behind a real server with NewServer's limits.
-func (r *rig) serve(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := NewServer(r.h)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.Serve(ln)
-	}()
-	t.Cleanup(func() {
-		_ = s.Close()
-		<-done
-	})
-	return ln.Addr().String()
-}
 
 func dial(t *testing.T, addr string) (*net.TCPConn, *bufio.Reader) {
 	t.Helper()
@@ -56,15 +29,11 @@ func dial(t *testing.T, addr string) (*net.TCPConn, *bufio.Reader) {
 
 func readAnswer(t *testing.T, in *bufio.Reader, method string) *answer {
 	t.Helper()
-	res, err := http.ReadResponse(in, &http.Request{Method: method})
+	a, err := parseAnswer(in, method)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &answer{res, body}
+	return a
 }
 
 // A body that ends early is not a shorter value.
@@ -211,7 +180,7 @@ func TestAdmission(t *testing.T) {
 		r.want(200, "", "GET", target, "")
 	}
 	text := string(r.want(200, "", "GET", "/metrics", "").body)
-	for _, want := range []string{"quorate_http_in_flight 2\n", "quorate_http_shed_total 1\n", `quorate_http_requests_total{code="overloaded",mode="none",op="other"} 1`} {
+	for _, want := range []string{"quorate_http_in_flight 2\n", "quorate_http_shed_total 1\n", `quorate_http_requests_total{code="overloaded",mode="none",op="put"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing from\n%s", want, text)
 		}
@@ -285,7 +254,7 @@ func TestRefresherShares(t *testing.T) {
 }
 
 func TestServerHasLimits(t *testing.T) {
-	s := NewServer(http.NotFoundHandler())
+	s := netServer(http.NotFoundHandler())
 	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 || s.MaxHeaderBytes != 64<<10 {
 		t.Errorf("%+v", s)
 	}
