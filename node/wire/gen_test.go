@@ -92,7 +92,7 @@ func genRequest(t *rapid.T) *core.Request {
 		Op: core.Op(rapid.IntRange(int(core.OpGet), int(core.OpList)).Draw(t, "op")), Bucket: rapid.StringN(0, 20, 60).Draw(t, "bucket"),
 		Key: bytesOf(t, "key", 0, 30), ID: version.RequestID(genSID(t, "id")), Value: bytesOf(t, "value", 0, 50),
 		ContentType: rapid.StringN(0, 20, 80).Draw(t, "type"), Sum: rapid.Uint32().Draw(t, "sum"),
-		HasContext: rapid.Bool().Draw(t, "has context"), HasAfter: rapid.Bool().Draw(t, "has after"),
+		HasContext: rapid.Bool().Draw(t, "has context"), ReadFirst: rapid.Bool().Draw(t, "read first"), HasAfter: rapid.Bool().Draw(t, "has after"),
 		R: core.Count(rapid.Int8Min(-1).Draw(t, "r")), W: core.Count(rapid.Int8Min(-1).Draw(t, "w")), PW: core.Count(rapid.Int8Min(-1).Draw(t, "pw")),
 		Sloppy: core.Tri(rapid.IntRange(0, 2).Draw(t, "sloppy")), TTL: duration(t, "ttl"), Timeout: duration(t, "timeout"),
 		OwnerOnly: rapid.Bool().Draw(t, "owner only"), Hops: rapid.Byte().Draw(t, "hops"),

@@ -15,7 +15,8 @@ const (
 	reqOwnerOnly
 	reqList
 	reqValues // of the list
-	reqKnown  = reqID | reqContext | reqAfter | reqOwnerOnly | reqList | reqValues
+	reqReadFirst
+	reqKnown = reqID | reqContext | reqAfter | reqOwnerOnly | reqList | reqValues | reqReadFirst
 )
 
 // appendRequest appends every field but Waiter. A context travels only when its
@@ -23,7 +24,7 @@ const (
 func appendRequest(dst []byte, r *core.Request) []byte {
 	list := r.Op == core.OpList
 	f := bitIf(!r.ID.IsZero(), reqID) | bitIf(r.HasContext, reqContext) | bitIf(r.HasAfter, reqAfter) |
-		bitIf(r.OwnerOnly, reqOwnerOnly) | bitIf(list, reqList) | bitIf(list && r.List.Values, reqValues)
+		bitIf(r.OwnerOnly, reqOwnerOnly) | bitIf(list, reqList) | bitIf(list && r.List.Values, reqValues) | bitIf(r.ReadFirst, reqReadFirst)
 	dst = append(dst, byte(r.Op), f, byte(r.R), byte(r.W), byte(r.PW), byte(r.Sloppy), r.Hops)
 	dst = appendString(dst, r.Bucket)
 	dst = appendBytes(dst, r.Key)
@@ -65,6 +66,7 @@ func (d *decoder) request() *core.Request {
 			d.fail()
 		}
 	}
+	r.ReadFirst = f&reqReadFirst != 0
 	if r.HasContext = f&reqContext != 0; r.HasContext {
 		d.context(&r.Context)
 	}
