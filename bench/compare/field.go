@@ -10,13 +10,17 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/quoratedb/quorate/bench/layers"
 	"github.com/quoratedb/quorate/bench/load"
 	"github.com/quoratedb/quorate/bench/servers"
 )
 
 var known = map[string]bool{"quorate": true, "siblings": true, "etcd": true, "redis": true}
 
-const nodes = 3 // of quorate and of etcd
+const (
+	nodes  = 3 // of quorate and of etcd, where nothing else is said
+	copies = 3 // of every record
+)
 
 // cluster is what all kinds of servers have in common.
 type cluster interface {
@@ -27,9 +31,11 @@ type cluster interface {
 
 // contender is one system as the load sees it.
 type contender struct {
-	name   string
-	driver load.Driver
-	pids   []int
+	name    string
+	driver  load.Driver
+	cluster cluster
+	shares  bool           // its data with an earlier contender: nothing to load
+	layers  []layers.Layer // of its CPU profiles; none: it has no profiles
 }
 
 // field holds everything that was started.
@@ -37,14 +43,20 @@ type field struct {
 	contenders []contender
 	clusters   []cluster
 	quorate    *servers.Quorate
+	size       int  // nodes of the quorate cluster
+	frames     bool // it takes frames
 	versions   map[string]string
 	receipts   map[string]string
+}
+
+func newField(size int) *field {
+	return &field{size: size, versions: map[string]string{}, receipts: map[string]string{}}
 }
 
 // assemble starts the systems of the command line. The field is to be stopped even
 // when an error comes with it.
 func assemble(ctx context.Context, o options, dir string) (*field, error) {
-	f := &field{versions: map[string]string{}, receipts: map[string]string{}}
+	f := newField(nodes)
 	for _, name := range o.systems {
 		fmt.Fprintf(os.Stderr, "starting %s\n", name)
 		var err error
@@ -54,7 +66,7 @@ func assemble(ctx context.Context, o options, dir string) (*field, error) {
 		case "siblings":
 			err = f.addQuorate(ctx, o, dir, name, "benchsib", "siblings", "&resolve=newest")
 		case "etcd":
-			err = f.addEtcd(ctx, dir)
+			err = f.addEtcd(ctx, o, dir)
 		case "redis":
 			err = f.addRedis(ctx, o, dir)
 		}
@@ -65,15 +77,28 @@ func assemble(ctx context.Context, o options, dir string) (*field, error) {
 	return f, nil
 }
 
-// addQuorate adds a bucket of the one quorate cluster: n=3, r=2, w=2, strict.
+// addQuorate adds a bucket of the one quorate cluster over HTTP.
 func (f *field) addQuorate(ctx context.Context, o options, dir, name, bucket, conflict, read string) error {
+	if err := f.ensureBucket(ctx, o, dir, name, bucket, conflict); err != nil {
+		return err
+	}
+	return f.add(name, "http", httpOpts(bucket, read), f.quorate, layers.Quorate)
+}
+
+func httpOpts(bucket, read string) load.Opts {
+	path := "/v1/kv/" + bucket + "/%s"
+	return load.Opts{"put": path + "?w=2", "get": path + "?r=2" + read, "sget": path + "?r=1" + read}
+}
+
+// ensureBucket has the cluster run and makes a bucket: n=3, r=2, w=2, strict.
+func (f *field) ensureBucket(ctx context.Context, o options, dir, name, bucket, conflict string) error {
 	if f.quorate == nil {
 		if err := f.startQuorate(ctx, o, dir); err != nil {
 			return err
 		}
 	}
 	q := f.quorate
-	if err := q.CreateBucket(ctx, servers.Bucket{Name: bucket, Mode: "eventual", Conflict: conflict, N: nodes, R: 2, W: 2}); err != nil {
+	if err := q.CreateBucket(ctx, servers.Bucket{Name: bucket, Mode: "eventual", Conflict: conflict, N: copies, R: 2, W: 2}); err != nil {
 		return err
 	}
 	receipt, err := q.Receipt(ctx, bucket)
@@ -86,8 +111,7 @@ func (f *field) addQuorate(ctx context.Context, o options, dir, name, bucket, co
 		}
 	}
 	f.receipts[name] = receipt
-	path := "/v1/kv/" + bucket + "/%s"
-	return f.add(name, "http", load.Opts{"put": path + "?w=2", "get": path + "?r=2" + read, "sget": path + "?r=1" + read}, q)
+	return nil
 }
 
 func (f *field) startQuorate(ctx context.Context, o options, dir string) (err error) {
@@ -104,7 +128,7 @@ func (f *field) startQuorate(ctx context.Context, o options, dir string) (err er
 	if o.profiles != "" {
 		env = append(env, "QUORATE_PROFILE=true")
 	}
-	if f.quorate, err = servers.StartQuorate(ctx, bin, dir, nodes, env...); err != nil {
+	if f.quorate, err = servers.StartQuorate(ctx, bin, dir, f.size, f.frames, env...); err != nil {
 		return err
 	}
 	f.clusters = append(f.clusters, f.quorate)
@@ -118,14 +142,18 @@ func (f *field) startQuorate(ctx context.Context, o options, dir string) (err er
 	return nil
 }
 
-func (f *field) addEtcd(ctx context.Context, dir string) error {
-	e, err := servers.StartEtcd(ctx, dir, nodes)
+func (f *field) addEtcd(ctx context.Context, o options, dir string) error {
+	var extra []string
+	if o.profiles != "" {
+		extra = append(extra, "--enable-pprof")
+	}
+	e, err := servers.StartEtcd(ctx, dir, nodes, extra...)
 	if err != nil {
 		return err
 	}
 	f.clusters = append(f.clusters, e)
 	f.versions["etcd"] = servers.Version(ctx, "etcd", "--version")
-	return f.add("etcd", "etcd", nil, e)
+	return f.add("etcd", "etcd", nil, e, layers.Etcd)
 }
 
 func (f *field) addRedis(ctx context.Context, o options, dir string) error {
@@ -135,15 +163,19 @@ func (f *field) addRedis(ctx context.Context, o options, dir string) error {
 	}
 	f.clusters = append(f.clusters, r)
 	f.versions["redis"] = servers.Version(ctx, "redis-server", "--version") + ", replicas " + strconv.Itoa(o.redisReplicas)
-	return f.add("redis", "redis", load.Opts{"wait": "1"}, r)
+	return f.add("redis", "redis", load.Opts{"wait": "1"}, r, nil)
 }
 
-func (f *field) add(name, driver string, o load.Opts, c cluster) error {
-	d, err := load.Open(driver, c.Addrs(), o)
+func (f *field) add(name, driver string, o load.Opts, c cluster, l []layers.Layer) error {
+	return f.addAt(c.Addrs(), name, driver, o, c, l)
+}
+
+func (f *field) addAt(addrs []string, name, driver string, o load.Opts, c cluster, l []layers.Layer) error {
+	d, err := load.Open(driver, addrs, o)
 	if err != nil {
 		return err
 	}
-	f.contenders = append(f.contenders, contender{name: name, driver: d, pids: c.Pids()})
+	f.contenders = append(f.contenders, contender{name: name, driver: d, cluster: c, layers: l})
 	return nil
 }
 

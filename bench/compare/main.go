@@ -3,10 +3,12 @@
 // with replicas, all with fresh data and all on the loopback.
 //
 //	cd bench && go run ./compare
+//	cd bench && go run ./compare -figures
 //
 // It builds quorate from the tree above, starts everything, loads the keys, runs the
 // same phases on each system in turn, round after round, and prints medians and the
-// ratio quorate to peer. It ends all it started, on Ctrl-C too.
+// ratio quorate to peer. With -figures it measures all that the project wants to reach,
+// on five nodes too; docs/BENCHMARKS.md says how. It ends all it started, on Ctrl-C too.
 package main
 
 import (
@@ -54,6 +56,11 @@ type options struct {
 	keep          bool
 	md, json      string
 	profiles      string
+	settle        time.Duration // before a run, at most
+	figures       bool
+	quick         bool
+	only          string
+	svg, doc      string
 }
 
 func parse(args []string) (options, error) {
@@ -76,13 +83,19 @@ func parse(args []string) (options, error) {
 	fs.BoolVar(&o.keep, "keep", false, "keep data and logs")
 	fs.StringVar(&o.md, "md", "", "write the report as markdown to this file too")
 	fs.StringVar(&o.json, "json", "", "write every run and the summary as JSON to this file")
-	fs.StringVar(&o.profiles, "profiles", "", "write a CPU profile of the first quorate node for each of its runs into this folder; costs some speed")
+	fs.StringVar(&o.profiles, "profiles", "", "after the measured rounds run each phase (with -figures: PUT and GET) once more, write CPU profiles of every server of quorate and etcd into this folder, and report where the time goes; redis has none")
+	fs.BoolVar(&o.figures, "figures", false, "measure the whole table of figures the project wants to reach, on three and on five nodes, with etcd and redis; -systems, -phases, -wide, -rates and -redis have no say")
+	fs.StringVar(&o.only, "only", "", "with -figures: only those whose name this regular expression matches, such as put-etcd")
+	fs.BoolVar(&o.quick, "quick", false, "a smoke run of a minute or two: one round, tiny runs, few keys, where these are not given; its numbers prove nothing")
+	fs.StringVar(&o.svg, "svg", "", "with -figures: write the plot to this file")
+	fs.StringVar(&o.doc, "doc", "", "with -figures: write the table into this document between its marks, and the plot beside it")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	o.preset(fs)
 	o.systems = strings.Split(*systems, ",")
 	if *redis {
 		o.systems = append(o.systems, "redis")
@@ -103,7 +116,58 @@ func parse(args []string) (options, error) {
 	return o, o.check()
 }
 
+// Sizes of a run of all figures, and of a quick one.
+const (
+	figureDur = 8 * time.Second
+	quickKeys = 10000
+	quickWarm = 200 * time.Millisecond
+	quickDur  = 700 * time.Millisecond
+)
+
+// preset gives every size that was not given the value that suits the kind of run.
+func (o *options) preset(fs *flag.FlagSet) {
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.figures && !given["dur"] {
+		o.dur = figureDur
+	}
+	o.settle = settleMax
+	if !o.quick {
+		return
+	}
+	o.settle = settleQuick
+	if !given["rounds"] {
+		o.rounds = 1
+	}
+	if !given["keys"] {
+		o.keys = quickKeys
+	}
+	if !given["warm"] {
+		o.warm = quickWarm
+	}
+	if !given["dur"] {
+		o.dur = quickDur
+	}
+}
+
 func (o options) check() error {
+	if !o.figures && (o.only != "" || o.svg != "" || o.doc != "") {
+		return errors.New("-only, -svg and -doc are for -figures")
+	}
+	if o.figures && o.keys < overloadConns {
+		return fmt.Errorf("-figures needs -keys of %d at least: in the overload each client writes keys of its own", overloadConns)
+	}
+	if o.quick && o.doc != "" {
+		return errors.New("-quick with -doc: numbers that prove nothing are not published")
+	}
+	if o.only != "" && o.doc != "" {
+		return errors.New("-only with -doc: the document has the whole table or none")
+	}
+	if o.figures && o.doc != "" {
+		if err := checkDoc(o.doc); err != nil {
+			return fmt.Errorf("-doc: %w", err)
+		}
+	}
 	seen := map[string]bool{}
 	for _, s := range o.systems {
 		if !known[s] {
@@ -148,17 +212,34 @@ func run(ctx context.Context, args []string) (err error) {
 	if rep.Machine.InMemory() {
 		return fmt.Errorf("%s is in memory, where an fsync costs nothing; name a folder on a disk with -dir", dir)
 	}
+	rep.Versions, rep.Receipts = map[string]string{}, map[string]string{}
+	began := time.Now()
+	if o.figures {
+		err = measureFigures(ctx, o, dir, rep)
+	} else {
+		err = measure(ctx, o, dir, rep)
+	}
+	rep.Minutes = time.Since(began).Minutes()
+	if err != nil && len(rep.Runs) == 0 {
+		return err
+	}
+	if err != nil {
+		rep.Cut = err.Error()
+	}
+	return errors.Join(err, rep.publish(o))
+}
+
+// measure runs the phases of the command line on its systems.
+func measure(ctx context.Context, o options, dir string, rep *report) error {
 	field, err := assemble(ctx, o, dir)
 	defer field.stop()
 	if err != nil {
 		return err
 	}
 	rep.Versions, rep.Receipts = field.versions, field.receipts
-	if rep.Runs, err = rounds(ctx, o, field); err != nil {
-		return err
-	}
+	rep.Runs, rep.Profiles, err = rounds(ctx, o, field)
 	rep.summarise(o)
-	return rep.publish(o)
+	return err
 }
 
 // describe is what the report says about how it was made.
@@ -167,6 +248,9 @@ func (o options) describe() map[string]string {
 	for _, p := range o.phases {
 		phases = append(phases, p.String())
 	}
+	if o.figures {
+		return map[string]string{"figures": o.only, "rounds": fmt.Sprint(o.rounds), "keys": fmt.Sprint(o.keys), "warm": o.warm.String(), "dur": o.dur.String()}
+	}
 	return map[string]string{
 		"systems": strings.Join(o.systems, ","), "phases": strings.Join(phases, ","), "rounds": fmt.Sprint(o.rounds),
 		"keys": fmt.Sprint(o.keys), "warm": o.warm.String(), "dur": o.dur.String(),
@@ -174,7 +258,8 @@ func (o options) describe() map[string]string {
 }
 
 // publish prints the report and writes the files asked for. Runs that read a wrong
-// value or none make it fail: their speed is worth nothing.
+// value or none, or lost one, make it fail and keep it out of the document: their speed
+// is worth nothing.
 func (rep *report) publish(o options) error {
 	text := rep.markdown()
 	fmt.Print("\n", text)
@@ -185,5 +270,12 @@ func (rep *report) publish(o options) error {
 	if o.json != "" {
 		errs = append(errs, writeJSON(filepath.Clean(o.json), rep))
 	}
-	return errors.Join(append(errs, rep.unsound())...)
+	if o.svg != "" {
+		errs = append(errs, os.WriteFile(o.svg, []byte(rep.plot()), 0o644))
+	}
+	unsound := rep.unsound()
+	if o.doc != "" && rep.Cut == "" && unsound == nil {
+		errs = append(errs, rep.writeDoc(o.doc))
+	}
+	return errors.Join(append(errs, unsound)...)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quoratedb/quorate/bench/figures"
 	"github.com/quoratedb/quorate/bench/load"
 	"github.com/quoratedb/quorate/bench/servers"
 )
@@ -21,6 +22,11 @@ type report struct {
 	Summary  []row             `json:"summary"`
 	Ratios   []ratio           `json:"ratios"`
 	Runs     []load.Result     `json:"runs"`
+	Profiles []profiled        `json:"profiles,omitempty"`
+
+	Figures []figures.Measured `json:"figures,omitempty"`
+	Minutes float64            `json:"minutes"`
+	Cut     string             `json:"cut_short,omitempty"` // the error that ended it early
 }
 
 // row is the medians of one system in one phase, each figure by itself.
@@ -30,6 +36,7 @@ type row struct {
 	Rate      float64 `json:"ops_s"`
 	RateMin   float64 `json:"ops_s_min"`
 	RateMax   float64 `json:"ops_s_max"`
+	Mean      float64 `json:"mean_ms"`
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
 	P999      float64 `json:"p999_ms"`
@@ -38,6 +45,7 @@ type row struct {
 	RSSMiB    float64 `json:"rss_mib"` // the largest server's
 	Other     float64 `json:"other_cores"`
 	Errs      uint64  `json:"errs"` // the sum
+	Shed      uint64  `json:"shed"` // the sum
 }
 
 // ratio compares one system with a peer in one phase, medians with medians.
@@ -76,6 +84,18 @@ func (rep *report) summarise(o options) {
 	}
 }
 
+// summariseRuns is for runs that follow a plan: a row for each system and phase, in the
+// order in which they first ran.
+func (rep *report) summariseRuns() {
+	seen := map[[2]string]bool{}
+	for _, r := range rep.Runs {
+		if k := [2]string{r.System, r.Phase}; !seen[k] {
+			seen[k] = true
+			rep.Summary = append(rep.Summary, medians(r.Phase, r.System, rep.Runs))
+		}
+	}
+}
+
 func medians(phase, system string, runs []load.Result) row {
 	r := row{Phase: phase, System: system}
 	var of []load.Result
@@ -83,6 +103,7 @@ func medians(phase, system string, runs []load.Result) row {
 		if run.Phase == phase && run.System == system {
 			of = append(of, run)
 			r.Errs += run.Errs
+			r.Shed += run.Shed
 		}
 	}
 	pick := func(get func(load.Result) float64) []float64 {
@@ -93,10 +114,11 @@ func medians(phase, system string, runs []load.Result) row {
 		slices.Sort(v)
 		return v
 	}
-	med := func(get func(load.Result) float64) float64 { return median(pick(get)) }
-	if rates := pick(func(x load.Result) float64 { return x.Rate }); len(rates) > 0 {
-		r.Rate, r.RateMin, r.RateMax = median(rates), rates[0], rates[len(rates)-1]
+	med := func(get func(load.Result) float64) float64 { return figures.Median(pick(get)) }
+	if rates := pick(func(x load.Result) float64 { return x.Good }); len(rates) > 0 {
+		r.Rate, r.RateMin, r.RateMax = figures.Median(rates), rates[0], rates[len(rates)-1]
 	}
+	r.Mean = med(func(x load.Result) float64 { return x.Mean })
 	r.P50 = med(func(x load.Result) float64 { return x.P50 })
 	r.P99 = med(func(x load.Result) float64 { return x.P99 })
 	r.P999 = med(func(x load.Result) float64 { return x.P999 })
@@ -110,15 +132,6 @@ func medians(phase, system string, runs []load.Result) row {
 		return float64(slices.Max(x.RSS)) / (1 << 20)
 	})
 	return r
-}
-
-// median of sorted numbers; the mean of the middle two when their count is even.
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	if n == 0 {
-		return 0
-	}
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
 func compare(a, b row) ratio {
@@ -163,6 +176,9 @@ func (rep *report) noisy() (n int) {
 // unsound is an error when a read gave a wrong value, or none for a loaded key.
 func (rep *report) unsound() error {
 	for _, r := range rep.Runs {
+		if r.Lost > 0 {
+			return fmt.Errorf("%s %s round %d: %d of %d keys read back older than their last acknowledged write", r.System, r.Phase, r.Round, r.Lost, r.Acked)
+		}
 		if r.Wrong+r.Missing > 0 {
 			return fmt.Errorf("%s %s round %d: %d wrong values and %d missing ones; first: %s", r.System, r.Phase, r.Round, r.Wrong, r.Missing, r.FirstErr)
 		}
@@ -184,18 +200,26 @@ func (rep *report) markdown() string {
 	if n := rep.noisy(); n > 0 {
 		fmt.Fprintf(&b, "- NOISY: in %d of %d runs something else used more than %.1f cores; repeat on a quiet machine or with -quiet\n", n, len(rep.Runs), noisyCores)
 	}
-	b.WriteByte('\n')
+	fmt.Fprintf(&b, "- took %.0f minutes\n", rep.Minutes)
+	if rep.Cut != "" {
+		fmt.Fprintf(&b, "- CUT SHORT: %s\n", rep.Cut)
+	}
+	if rep.Figures != nil {
+		rep.markdownFigures(&b)
+	}
+	b.WriteString("\nMedians of each figure by itself:\n\n")
 	rep.markdownMedians(&b)
 	rep.markdownRatios(&b)
+	markdownProfiles(&b, rep.Profiles)
 	return b.String()
 }
 
 func (rep *report) markdownMedians(b *strings.Builder) {
-	b.WriteString("| Phase | System | ops/s (min to max) | p50 ms | p99 ms | p99.9 ms | server CPU us/op | client CPU us/op | RSS MiB | other cores | errors |\n")
-	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| Phase | System | ops/s (min to max) | mean ms | p50 ms | p99 ms | p99.9 ms | server CPU us/op | client CPU us/op | RSS MiB | other cores | errors | shed |\n")
+	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, r := range rep.Summary {
-		fmt.Fprintf(b, "| %s | %s | %.0f (%.0f to %.0f) | %.2f | %.2f | %.2f | %.0f | %.0f | %.0f | %.2f | %d |\n", r.Phase, r.System,
-			r.Rate, r.RateMin, r.RateMax, r.P50, r.P99, r.P999, r.ServerCPU, r.ClientCPU, r.RSSMiB, r.Other, r.Errs)
+		fmt.Fprintf(b, "| %s | %s | %.0f (%.0f to %.0f) | %.2f | %.2f | %.2f | %.2f | %.0f | %.0f | %.0f | %.2f | %d | %d |\n", r.Phase, r.System,
+			r.Rate, r.RateMin, r.RateMax, r.Mean, r.P50, r.P99, r.P999, r.ServerCPU, r.ClientCPU, r.RSSMiB, r.Other, r.Errs, r.Shed)
 	}
 }
 

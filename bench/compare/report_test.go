@@ -8,19 +8,8 @@ import (
 	"github.com/quoratedb/quorate/bench/load"
 )
 
-func TestMedian(t *testing.T) {
-	for _, c := range []struct {
-		in   []float64
-		want float64
-	}{{nil, 0}, {[]float64{7}, 7}, {[]float64{1, 2, 10}, 2}, {[]float64{1, 2, 4, 10}, 3}} {
-		if got := median(c.in); got != c.want {
-			t.Errorf("median of %v is %v, want %v", c.in, got, c.want)
-		}
-	}
-}
-
 func runOf(system string, rate, p99 float64) load.Result {
-	return load.Result{System: system, Phase: "put:64:80:zipf", Rate: rate, P99: p99, ServerCPU: 1e5 / rate, RSS: []int64{1 << 20, 3 << 20}}
+	return load.Result{System: system, Phase: "put:64:80:zipf", Rate: rate, Good: rate, P99: p99, ServerCPU: 1e5 / rate, RSS: []int64{1 << 20, 3 << 20}}
 }
 
 func TestReport(t *testing.T) {

@@ -3,13 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/quoratedb/quorate/bench/load"
@@ -23,45 +18,58 @@ const (
 	settleStep  = 500 * time.Millisecond
 	settleCores = 0.10 // of all servers together
 	settleMax   = 15 * time.Second
+	settleQuick = time.Second // in a quick run
 )
 
 // rounds loads the keys into each system and then runs every phase on every system
 // in turn, as often as asked. Every other round goes through the systems backwards,
 // so that none always follows the same neighbour.
-func rounds(ctx context.Context, o options, f *field) ([]load.Result, error) {
+func rounds(ctx context.Context, o options, f *field) ([]load.Result, []profiled, error) {
 	ks := load.NewKeyspace(o.keys)
-	for _, value := range valueSizes(o.phases) {
-		for _, c := range f.contenders {
-			p, err := load.ParsePhase(fmt.Sprintf("load:%d:%d:uniform", loadWorkers, value))
-			if err != nil {
-				return nil, err
-			}
-			r, err := load.Run(ctx, c.driver, ks, p, load.Options{System: c.name, Pids: c.pids})
-			if err != nil {
-				return nil, fmt.Errorf("load %s: %w", c.name, err)
-			}
-			fmt.Fprintln(os.Stderr, r)
-			if r.Errs > 0 {
-				return nil, fmt.Errorf("load %s: %d of %d writes failed, the first: %s", c.name, r.Errs, r.Ops, r.FirstErr)
-			}
-		}
+	if err := loadKeys(ctx, f, ks, valueSizes(o.phases)); err != nil {
+		return nil, nil, err
 	}
 	var runs []load.Result
 	order := slices.Clone(f.contenders)
 	for round := 1; round <= o.rounds; round++ {
 		for _, p := range o.phases {
 			for _, c := range order {
-				r, err := one(ctx, o, f, c, ks, p, round)
+				r, err := one(ctx, o, f, c, ks, p, round, nil)
 				if err != nil {
-					return runs, err
+					return runs, nil, err
 				}
-				fmt.Fprintln(os.Stderr, r)
 				runs = append(runs, r)
 			}
 		}
 		slices.Reverse(order)
 	}
-	return runs, nil
+	where, err := profilePass(ctx, o, f, ks, o.phases)
+	return runs, where, err
+}
+
+// loadKeys writes every key of every value size once, into each system that has data
+// of its own.
+func loadKeys(ctx context.Context, f *field, ks *load.Keyspace, values []int) error {
+	for _, value := range values {
+		for _, c := range f.contenders {
+			if c.shares {
+				continue
+			}
+			p, err := load.ParsePhase(fmt.Sprintf("load:%d:%d:uniform", loadWorkers, value))
+			if err != nil {
+				return err
+			}
+			r, err := load.Run(ctx, c.driver, ks, p, load.Options{System: c.name, Pids: c.cluster.Pids()})
+			if err != nil {
+				return fmt.Errorf("load %s: %w", c.name, err)
+			}
+			fmt.Fprintln(os.Stderr, r)
+			if r.Errs+r.Shed > 0 {
+				return fmt.Errorf("load %s: %d of %d writes failed, %d were shed, the first: %s", c.name, r.Errs, r.Ops, r.Shed, r.FirstErr)
+			}
+		}
+	}
+	return nil
 }
 
 // valueSizes returns one value size for each set of keys that the phases use.
@@ -78,28 +86,24 @@ func valueSizes(phases []load.Phase) []int {
 	return out
 }
 
-func one(ctx context.Context, o options, f *field, c contender, ks *load.Keyspace, p load.Phase, round int) (load.Result, error) {
-	if err := settle(ctx, f.pids()); err != nil {
+// one runs a phase on a contender once everything has calmed down.
+func one(ctx context.Context, o options, f *field, c contender, ks *load.Keyspace, p load.Phase, round int, l *load.Ledger) (load.Result, error) {
+	if err := settle(ctx, f.pids(), o.settle); err != nil {
 		return load.Result{}, err
 	}
-	profiled := make(chan error, 1)
-	if o.profiles != "" && (c.name == "quorate" || c.name == "siblings") {
-		go func() { profiled <- profile(ctx, o, f.quorate.Addrs()[0], c.name, p, round) }()
-	} else {
-		profiled <- nil
-	}
-	r, err := load.Run(ctx, c.driver, ks, p, load.Options{System: c.name, Round: round, Warm: o.warm, Dur: o.dur, Pids: c.pids,
-		Quiet: o.quiet, Note: func(s string) { fmt.Fprintln(os.Stderr, " ", s) }})
+	r, err := load.Run(ctx, c.driver, ks, p, load.Options{System: c.name, Round: round, Warm: o.warm, Dur: o.dur, Pids: c.cluster.Pids(),
+		Quiet: o.quiet, Ledger: l, Note: func(s string) { fmt.Fprintln(os.Stderr, " ", s) }})
 	if err != nil {
 		return r, fmt.Errorf("%s %s: %w", c.name, p, err)
 	}
-	return r, <-profiled
+	fmt.Fprintln(os.Stderr, r)
+	return r, nil
 }
 
-// settle returns once the servers are idle, or after settleMax.
-func settle(ctx context.Context, pids []int) error {
-	limit := time.Now().Add(settleMax)
-	for before := load.SampleProcs(pids).CPU; time.Now().Before(limit); {
+// settle returns once the servers are idle, or after limit.
+func settle(ctx context.Context, pids []int, limit time.Duration) error {
+	until := time.Now().Add(limit)
+	for before := load.SampleProcs(pids).CPU; time.Now().Before(until); {
 		select {
 		case <-time.After(settleStep):
 		case <-ctx.Done():
@@ -112,34 +116,4 @@ func settle(ctx context.Context, pids []int) error {
 		before = now
 	}
 	return nil
-}
-
-// profile fetches a CPU profile that spans the measured time of a run.
-func profile(ctx context.Context, o options, addr, system string, p load.Phase, round int) error {
-	secs := strconv.Itoa(max(1, int((o.warm + o.dur).Seconds())))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/debug/pprof/profile?seconds="+secs, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("profile: %s", res.Status)
-	}
-	if err := os.MkdirAll(o.profiles, 0o755); err != nil {
-		return err
-	}
-	name := fmt.Sprintf("%s-%s-%d.pprof", system, strings.NewReplacer(":", "-", "@", "-").Replace(p.String()), round)
-	f, err := os.Create(filepath.Join(o.profiles, name))
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, res.Body)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	return err
 }

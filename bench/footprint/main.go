@@ -105,7 +105,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	rep.Version = servers.Version(ctx, bin, "version")
-	q, err := servers.StartQuorate(ctx, bin, dir, o.nodes)
+	q, err := servers.StartQuorate(ctx, bin, dir, o.nodes, false)
 	if err != nil {
 		return err
 	}

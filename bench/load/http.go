@@ -5,21 +5,25 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// httpDriver puts and gets raw bodies over HTTP/1.1; a worker keeps to one address.
+// httpDriver puts and gets raw bodies over HTTP/1.1.
 //
 // Options: put, get and sget are path templates with one %s for the key (default
 // /keys/%s); method is the writes' method (default PUT); retry=N repeats a write that
-// was answered 503 up to N times, each after retryPause, within the one operation.
+// was answered 503 up to N times, each after retryPause, within the one operation;
+// route says which server a request goes to, see routes; bucket is what route=owner
+// places keys by.
 type httpDriver struct {
 	addrs          []string
 	method         string
 	retry          int
 	put, get, sget template
+	route          route
 }
 
 func newHTTP(addrs []string, o Opts) (Driver, error) {
@@ -37,7 +41,9 @@ func newHTTP(addrs []string, o Opts) (Driver, error) {
 		}
 		t.before, t.after, _ = strings.Cut(s, "%s")
 	}
-	return d, nil
+	var err error
+	d.route, err = newRoute(addrs, o)
+	return d, err
 }
 
 const retryPause = 100 * time.Millisecond
@@ -47,28 +53,40 @@ type template struct{ before, after string }
 func (d *httpDriver) Close() {}
 
 func (d *httpDriver) Worker(ctx context.Context, id int) (Worker, error) {
-	w := &httpWorker{d: d}
-	w.ctx, w.addr = ctx, d.addrs[id%len(d.addrs)]
-	return w, w.open()
+	w := &httpWorker{d: d, ctx: ctx, conns: make([]httpConn, len(d.addrs)), rng: rand.New(rand.NewPCG(uint64(id), routeSeed))}
+	w.home = id % len(d.addrs)
+	for i, a := range d.addrs {
+		w.conns[i].ctx, w.conns[i].addr = ctx, a
+	}
+	return w, w.conns[w.home].open()
 }
 
-// httpWorker is a minimal HTTP/1.1 client, one write for each request: net/http's
-// client would use more CPU than the servers that it shares the machine with.
+// httpWorker is one client: a connection to each server that its route leads to.
 type httpWorker struct {
-	conn
-	d *httpDriver
+	d     *httpDriver
+	ctx   context.Context
+	conns []httpConn
+	home  int // of a fixed route
+	rng   *rand.Rand
+}
+
+func (w *httpWorker) Close() {
+	for i := range w.conns {
+		w.conns[i].Close()
+	}
 }
 
 func (w *httpWorker) Put(key, val []byte) error {
-	st, b, err := w.do(w.d.method, w.d.put, key, val)
+	c := &w.conns[w.d.route.pick(w, key)]
+	st, b, err := c.do(w.d.method, w.d.put, key, val)
 	for try := 0; err == nil && st == 503 && try < w.d.retry; try++ {
 		if err := sleep(w.ctx, retryPause); err != nil {
 			return err
 		}
-		st, b, err = w.do(w.d.method, w.d.put, key, val)
+		st, b, err = c.do(w.d.method, w.d.put, key, val)
 	}
 	if err == nil && (st < 200 || st > 299) {
-		err = fmt.Errorf("status %d: %.200s", st, b)
+		err = refused(st, b)
 	}
 	return err
 }
@@ -78,65 +96,80 @@ func (w *httpWorker) Get(key []byte, stale bool) ([]byte, error) {
 	if stale {
 		t = w.d.sget
 	}
-	st, b, err := w.do("GET", t, key, nil)
+	st, b, err := w.conns[w.d.route.pick(w, key)].do("GET", t, key, nil)
 	switch {
 	case err != nil:
 		return nil, err
 	case st == 404:
 		return nil, nil
 	case st != 200:
-		return nil, fmt.Errorf("status %d: %.200s", st, b)
+		return nil, refused(st, b)
 	}
 	return b, nil
 }
 
-func (w *httpWorker) do(method string, t template, key, body []byte) (int, []byte, error) {
-	if err := w.open(); err != nil {
+// refused tells a request shed before any work from every other failure. It quotes
+// no more than quoteMax bytes of the reply.
+func refused(status int, body []byte) error {
+	if status == 503 && bytes.Contains(body, []byte(`"overloaded"`)) {
+		return ErrShed
+	}
+	return fmt.Errorf("status %d: %.*s", status, quoteMax, body)
+}
+
+const quoteMax = 200
+
+// httpConn is a minimal HTTP/1.1 client, one write for each request: net/http's
+// client would use more CPU than the servers that it shares the machine with.
+type httpConn struct{ conn }
+
+func (c *httpConn) do(method string, t template, key, body []byte) (int, []byte, error) {
+	if err := c.open(); err != nil {
 		return 0, nil, err
 	}
-	b := append(w.w[:0], method...)
+	b := append(c.w[:0], method...)
 	b = append(b, ' ')
 	b = append(b, t.before...)
 	b = append(b, key...)
 	b = append(b, t.after...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, w.addr...)
+	b = append(b, c.addr...)
 	if body != nil {
 		b = append(b, "\r\nContent-Type: application/octet-stream\r\nContent-Length: "...)
 		b = strconv.AppendInt(b, int64(len(body)), 10)
 	}
 	b = append(b, "\r\n\r\n"...)
-	w.w = append(b, body...)
-	st, reply, err := w.roundTrip()
+	c.w = append(b, body...)
+	st, reply, err := c.roundTrip()
 	if err != nil {
-		w.Close()
+		c.Close()
 	}
 	return st, reply, err
 }
 
-func (w *httpWorker) roundTrip() (int, []byte, error) {
-	if _, err := w.c.Write(w.w); err != nil {
+func (c *httpConn) roundTrip() (int, []byte, error) {
+	if _, err := c.c.Write(c.w); err != nil {
 		return 0, nil, err
 	}
-	st, err := w.status()
+	st, err := c.status()
 	if err != nil {
 		return 0, nil, err
 	}
-	length, chunked, err := w.headers()
+	length, chunked, err := c.headers()
 	if err != nil || st == 204 || st == 304 {
 		return st, nil, err
 	}
-	w.b = w.b[:0]
+	c.b = c.b[:0]
 	if chunked {
-		err = w.chunks()
+		err = c.chunks()
 	} else {
-		err = w.read(length)
+		err = c.read(length)
 	}
-	return st, w.b, err
+	return st, c.b, err
 }
 
-func (w *httpWorker) status() (int, error) {
-	l, err := w.r.ReadSlice('\n')
+func (c *httpConn) status() (int, error) {
+	l, err := c.r.ReadSlice('\n')
 	if err != nil {
 		return 0, err
 	}
@@ -147,9 +180,9 @@ func (w *httpWorker) status() (int, error) {
 }
 
 // headers skips all but the two that frame the body.
-func (w *httpWorker) headers() (length int, chunked bool, err error) {
+func (c *httpConn) headers() (length int, chunked bool, err error) {
 	for {
-		l, err := w.r.ReadSlice('\n')
+		l, err := c.r.ReadSlice('\n')
 		if err != nil {
 			return 0, false, err
 		}
@@ -169,20 +202,20 @@ func (w *httpWorker) headers() (length int, chunked bool, err error) {
 
 const bodyMax = 64 << 20 // no reply of any server here comes near
 
-func (w *httpWorker) chunks() error {
+func (c *httpConn) chunks() error {
 	for {
-		l, err := w.r.ReadSlice('\n')
+		l, err := c.r.ReadSlice('\n')
 		if err != nil {
 			return err
 		}
 		n, err := strconv.ParseUint(string(bytes.TrimRight(l, "\r\n")), 16, 32)
-		if err != nil || len(w.b)+int(n) > bodyMax {
+		if err != nil || len(c.b)+int(n) > bodyMax {
 			return fmt.Errorf("bad chunk size %.60q", l)
 		}
-		if err := w.read(int(n)); err != nil {
+		if err := c.read(int(n)); err != nil {
 			return err
 		}
-		if _, err := w.r.Discard(len("\r\n")); err != nil {
+		if _, err := c.r.Discard(len("\r\n")); err != nil {
 			return err
 		}
 		if n == 0 {
@@ -192,12 +225,12 @@ func (w *httpWorker) chunks() error {
 }
 
 // read appends n bytes to the body.
-func (w *httpWorker) read(n int) error {
-	at := len(w.b)
-	if cap(w.b) < at+n {
-		w.b = append(make([]byte, 0, 2*(at+n)), w.b...)
+func (c *httpConn) read(n int) error {
+	at := len(c.b)
+	if cap(c.b) < at+n {
+		c.b = append(make([]byte, 0, 2*(at+n)), c.b...)
 	}
-	w.b = w.b[:at+n]
-	_, err := io.ReadFull(w.r, w.b[at:])
+	c.b = c.b[:at+n]
+	_, err := io.ReadFull(c.r, c.b[at:])
 	return err
 }

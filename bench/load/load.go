@@ -9,6 +9,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -25,6 +26,10 @@ type Worker interface {
 	Close()
 }
 
+// ErrShed says that a server refused a request before any work because it had too many:
+// counted apart from failures.
+var ErrShed = errors.New("shed: the server is overloaded")
+
 // A Driver makes workers for one system.
 type Driver interface {
 	// Worker makes worker number id. When ctx ends, a request under way ends too.
@@ -38,9 +43,11 @@ type driver struct {
 }
 
 var drivers = map[string]driver{
-	"http":  {newHTTP, []string{"put", "get", "sget", "method", "retry"}},
-	"etcd":  {newEtcd, []string{"conns"}},
-	"redis": {newRedis, []string{"wait"}},
+	"http":   {newHTTP, []string{"put", "get", "sget", "method", "retry", "route", "bucket"}},
+	"etcd":   {newEtcd, []string{"conns"}},
+	"redis":  {newRedis, []string{"wait"}},
+	"frames": {newFrames, []string{"bucket", "conns"}},
+	"client": {newClient, []string{"bucket", "transport", "route"}},
 }
 
 // Drivers lists the names that Open takes, sorted.

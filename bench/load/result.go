@@ -15,10 +15,13 @@ type Result struct {
 	Seconds   float64 `json:"seconds"`
 	Ops       uint64  `json:"ops"`
 	Errs      uint64  `json:"errs"`    // of which failed
+	Shed      uint64  `json:"shed"`    // of which the server refused for overload
 	Missing   uint64  `json:"missing"` // reads that found nothing
 	Wrong     uint64  `json:"wrong"`   // reads that found another key's value
 	Rate      float64 `json:"ops_s"`
+	Good      float64 `json:"good_ops_s"`             // neither failed nor shed
 	Target    float64 `json:"target_ops_s,omitempty"` // open loop: what was asked for
+	Mean      float64 `json:"mean_ms"`                // latencies: of all but the shed
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
 	P999      float64 `json:"p999_ms"`
@@ -31,6 +34,12 @@ type Result struct {
 	RSS       []int64 `json:"rss_bytes"` // of each server at the end
 	WriteKiB  float64 `json:"server_write_kib_per_op"`
 	FirstErr  string  `json:"first_err,omitempty"`
+
+	// With a ledger: keys of which a write was acknowledged, those that read back
+	// older than that, and those that could not be read back.
+	Acked  int `json:"acked_keys,omitempty"`
+	Lost   int `json:"lost_keys,omitempty"`
+	Unread int `json:"unread_keys,omitempty"`
 }
 
 // Latencies are kept to 1 % up to a minute; beyond, they count as a minute.
@@ -41,10 +50,10 @@ const (
 
 // tally is one worker's share of a result; only its worker writes it.
 type tally struct {
-	h                         *hdr.Histogram
-	ops, errs, missing, wrong uint64
-	firstErr                  string
-	_                         [64]byte // tallies of two workers never share a cache line
+	h                               *hdr.Histogram
+	ops, errs, shed, missing, wrong uint64
+	firstErr                        string
+	_                               [64]byte // tallies of two workers never share a cache line
 }
 
 func newTally() *tally { return &tally{h: hdr.New(1, latencyMax, latencyDigits)} }
@@ -57,6 +66,7 @@ func result(p Phase, tallies []*tally, before, after meter, secs float64) Result
 		h.Merge(t.h)
 		r.Ops += t.ops
 		r.Errs += t.errs
+		r.Shed += t.shed
 		r.Missing += t.missing
 		r.Wrong += t.wrong
 		if r.FirstErr == "" {
@@ -64,10 +74,12 @@ func result(p Phase, tallies []*tally, before, after meter, secs float64) Result
 		}
 	}
 	ms := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e6 }
+	r.Mean = h.Mean() / 1e6
 	r.P50, r.P99, r.P999, r.Max = ms(50), ms(99), ms(99.9), float64(h.Max())/1e6
 	servers := after.servers.CPU - before.servers.CPU
 	client := after.client - before.client
 	r.Rate = float64(r.Ops) / secs
+	r.Good = float64(r.Ops-r.Errs-r.Shed) / secs
 	r.Idle = (after.idle - before.idle) / secs
 	r.Other = max(0, (after.busy-before.busy-servers-client)/secs)
 	if n := float64(r.Ops); n > 0 {
@@ -84,6 +96,12 @@ func (r Result) String() string {
 	s := fmt.Sprintf("%-9s %-18s #%d %8.0f op/s  p50 %7.3f p99 %7.3f p99.9 %8.3f max %7.1f ms  server %5.1f us/op (kernel %5.1f) client %5.1f  idle %.2f other %.2f cores  rss %s MiB  written %.2f KiB/op  err %d missing %d wrong %d",
 		r.System, r.Phase, r.Round, r.Rate, r.P50, r.P99, r.P999, r.Max, r.ServerCPU, r.ServerSys, r.ClientCPU,
 		r.Idle, r.Other, mebibytes(r.RSS), r.WriteKiB, r.Errs, r.Missing, r.Wrong)
+	if r.Shed > 0 {
+		s += fmt.Sprintf("  good %.0f op/s, shed %d", r.Good, r.Shed)
+	}
+	if r.Acked > 0 {
+		s += fmt.Sprintf("  keys acked %d lost %d unread %d", r.Acked, r.Lost, r.Unread)
+	}
 	if r.FirstErr != "" {
 		s += "  first: " + r.FirstErr
 	}

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -22,6 +23,9 @@ type Options struct {
 	// many cores (0: never): on a shared machine a noisy run measures the neighbour.
 	Quiet float64
 	Note  func(string) // told of discarded runs; may be nil
+	// Ledger, when set, makes all operations of a write phase count: each key has one
+	// writer, and after the run every acknowledged write is read back.
+	Ledger *Ledger
 }
 
 const (
@@ -56,9 +60,12 @@ func Run(ctx context.Context, d Driver, ks *Keyspace, p Phase, o Options) (Resul
 }
 
 func runOnce(ctx context.Context, d Driver, ks *Keyspace, p Phase, o Options) (Result, error) {
+	if err := o.Ledger.open(p, ks.n); err != nil {
+		return Result{}, err
+	}
 	reqCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	run := &run{ks: ks, p: p, start: time.Now(), stop: make(chan struct{})}
+	run := &run{ks: ks, p: p, start: time.Now(), stop: make(chan struct{}), ledger: o.Ledger}
 	workers := make([]Worker, 0, p.Workers)
 	defer func() {
 		for _, w := range workers {
@@ -107,6 +114,9 @@ func runOnce(ctx context.Context, d Driver, ks *Keyspace, p Phase, o Options) (R
 	}
 	r := result(p, run.tallies, before, after, secs)
 	r.System, r.Round = o.System, o.Round
+	if err == nil && o.Ledger != nil {
+		err = o.Ledger.verify(ctx, d, ks, p.Value, &r)
+	}
 	return r, err
 }
 
@@ -117,6 +127,7 @@ type run struct {
 	phase   atomic.Int32
 	next    atomic.Int64 // next key of a load
 	start   time.Time
+	ledger  *Ledger
 	stop    chan struct{} // closed when the phase is over: wakes those waiting to be due
 	tallies []*tally
 }
@@ -142,15 +153,18 @@ func (r *run) work(id int, w Worker, t *tally) {
 	rng := rand.New(rand.NewPCG(uint64(id)+1, uint64(time.Now().UnixNano())))
 	key, val := make([]byte, keyLen), make([]byte, r.p.Value)
 	pace := newPacer(r.p, rng)
+	page := r.ledger.page(id)
 	for r.phase.Load() != done {
 		n := r.pick(rng)
 		if n < 0 {
 			return
 		}
+		n = page.own(n)
 		r.ks.key(key, n, r.p.Value >= largeFrom)
 		write := rng.IntN(100) >= r.p.reads
 		if write {
 			r.ks.value(val, key, rng)
+			page.stamp(val)
 		}
 		began, ok := pace.wait(r.stop)
 		if !ok {
@@ -160,6 +174,7 @@ func (r *run) work(id int, w Worker, t *tally) {
 		var err error
 		if write {
 			err = w.Put(key, val)
+			page.settle(n, err)
 		} else {
 			got, err = w.Get(key, r.p.stale())
 		}
@@ -185,6 +200,10 @@ func (r *run) pick(rng *rand.Rand) int {
 
 func (t *tally) count(el time.Duration, write bool, key, got []byte, err error) {
 	t.ops++
+	if errors.Is(err, ErrShed) {
+		t.shed++ // at once: its latency would flatter the others
+		return
+	}
 	// Within the range by the clamp, so it cannot fail.
 	_ = t.h.RecordValue(min(max(int64(el), 1), latencyMax))
 	fail := func(n *uint64, why string) {

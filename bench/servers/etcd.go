@@ -29,7 +29,8 @@ type Etcd struct {
 }
 
 // StartEtcd starts n members with fresh data under dir and waits until each is healthy.
-func StartEtcd(ctx context.Context, dir string, n int) (*Etcd, error) {
+// extra is added to the arguments of each.
+func StartEtcd(ctx context.Context, dir string, n int, extra ...string) (*Etcd, error) {
 	bin, err := find("etcd", "etcd-server")
 	if err != nil {
 		return nil, err
@@ -46,11 +47,12 @@ func StartEtcd(ctx context.Context, dir string, n int) (*Etcd, error) {
 	}
 	for i := range n {
 		client, peer := "http://"+ports[i], "http://"+ports[n+i]
-		e.procs[i], err = start(name(i), dir, nil, bin, "--name", name(i), "--data-dir", filepath.Join(dir, name(i)),
+		args := append([]string{"--name", name(i), "--data-dir", filepath.Join(dir, name(i)),
 			"--listen-client-urls", client, "--advertise-client-urls", client,
 			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 			"--initial-cluster", strings.Join(initial, ","), "--initial-cluster-state", "new",
-			"--initial-cluster-token", "quorate-bench", "--log-level", "warn", "--logger", "zap")
+			"--initial-cluster-token", "quorate-bench", "--log-level", "warn", "--logger", "zap"}, extra...)
+		e.procs[i], err = start(name(i), dir, nil, bin, args...)
 		if err != nil {
 			e.Stop()
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,17 +35,22 @@ type Quorate struct {
 	bin, dir          string
 	env               []string
 	api, gossip, peer []string
+	frames            []string // none: it takes no frames
 	procs             []*Proc
 }
 
 // StartQuorate starts n nodes with fresh data under dir and waits until each is
-// ready. env is added to the environment, such as QUORATE_PROFILE=true.
-func StartQuorate(ctx context.Context, bin, dir string, n int, env ...string) (*Quorate, error) {
-	ports, err := freePorts(3 * n)
+// ready. env is added to the environment, such as QUORATE_PROFILE=true. With frames
+// they take frames too.
+func StartQuorate(ctx context.Context, bin, dir string, n int, frames bool, env ...string) (*Quorate, error) {
+	ports, err := freePorts(4 * n)
 	if err != nil {
 		return nil, err
 	}
-	q := &Quorate{bin: bin, dir: dir, env: env, api: ports[:n], gossip: ports[n : 2*n], peer: ports[2*n:], procs: make([]*Proc, n)}
+	q := &Quorate{bin: bin, dir: dir, env: env, api: ports[:n], gossip: ports[n : 2*n], peer: ports[2*n : 3*n], procs: make([]*Proc, n)}
+	if frames {
+		q.frames = ports[3*n:]
+	}
 	for i := range n {
 		if err := q.Start(i); err != nil {
 			q.Stop()
@@ -68,7 +74,11 @@ func (q *Quorate) Start(i int) error {
 	if len(q.procs) > 1 {
 		args = append(args, "--join", strings.Join(q.gossip, ","), "--bootstrap-expect", strconv.Itoa(len(q.procs)))
 	}
-	p, err := start("quorate-"+name, q.dir, q.env, q.bin, args...)
+	env := slices.Clone(q.env)
+	if q.frames != nil {
+		env = append(env, "QUORATE_FRAMES="+q.frames[i])
+	}
+	p, err := start("quorate-"+name, q.dir, env, q.bin, args...)
 	if err == nil {
 		q.procs[i] = p
 	}
@@ -87,6 +97,9 @@ func (q *Quorate) Kill(i int) { q.procs[i].Kill() }
 
 // Addrs returns the API addresses.
 func (q *Quorate) Addrs() []string { return q.api }
+
+// FrameAddrs returns the addresses for frames, in the order of Addrs.
+func (q *Quorate) FrameAddrs() []string { return q.frames }
 
 // Pids returns the process ids, in the order of Addrs.
 func (q *Quorate) Pids() []int { return pids(q.procs) }
