@@ -65,7 +65,7 @@ func (s *State) apply(c Command) error {
 	case KindSetFeature:
 		return s.setFeature(c.SetFeature.Feature)
 	}
-	return refuse(ErrInvalid, "unknown command %q", c.Kind)
+	return s.applyBuild(c)
 }
 
 func (s *State) init(c *Init) error {

@@ -16,12 +16,23 @@ func (s *State) register(c *Register) error {
 	} else if c.Expects != 0 {
 		return refuse(ErrStaleEpoch, "store %s is not registered, boot %d was expected", st.SID.Short(), c.Expects)
 	}
-	if err := s.freeName(&st, c.Replaces); err != nil {
+	if err := s.retire(&st, c.Replaces); err != nil {
 		return err
 	}
 	if known {
+		if err := s.freeName(&st); err != nil {
+			return err
+		}
 		s.setStore(i, st)
 		return nil
+	}
+	return s.addStore(i, st)
+}
+
+// addStore puts a newcomer into its place, unless its node name is taken.
+func (s *State) addStore(i int, st Store) error {
+	if err := s.freeName(&st); err != nil {
+		return err
 	}
 	if len(s.Stores) >= MaxStores {
 		return refuse(ErrTooMany, "%d stores is the most", MaxStores)
@@ -47,18 +58,26 @@ func (old *Store) reboot(st *Store, expects uint64) error {
 	return nil
 }
 
-// freeName makes sure that no other store in service has the node name of st,
-// retiring the one that st replaces.
-func (s *State) freeName(st *Store, replaces SID) error {
-	if !replaces.IsZero() {
-		i, ok := s.find(replaces)
-		if !ok || replaces == st.SID || s.Stores[i].Node != st.Node {
-			return refuse(ErrUnknownStore, "store %s under node %s, to be replaced", replaces.Short(), st.Node)
-		}
-		old := s.Stores[i]
-		old.State = StoreRetired
-		s.setStore(i, old)
+// retire takes the store that st replaces out of service, as old logs have it.
+func (s *State) retire(st *Store, replaces SID) error {
+	if replaces.IsZero() {
+		return nil
 	}
+	if s.Feature >= FeatureBuilding {
+		return refuse(ErrNotSupported, "from feature level %d on a store is replaced by %s", FeatureBuilding, KindReplaceStore)
+	}
+	i, ok := s.find(replaces)
+	if !ok || replaces == st.SID || s.Stores[i].Node != st.Node {
+		return refuse(ErrUnknownStore, "store %s under node %s, to be replaced", replaces.Short(), st.Node)
+	}
+	old := s.Stores[i]
+	old.State = StoreRetired
+	s.setStore(i, old)
+	return nil
+}
+
+// freeName makes sure that no other store in service has the node name of st.
+func (s *State) freeName(st *Store) error {
 	for i := range s.Stores {
 		other := &s.Stores[i]
 		if other.Node == st.Node && other.SID != st.SID && other.State != StoreRetired {
@@ -86,8 +105,36 @@ func (s *State) setStoreState(c *SetStoreState) error {
 	case st.State == StoreRetired:
 		return refuse(ErrRetired, "store %s of node %s", c.SID.Short(), st.Node)
 	}
+	was := st.State
 	st.State = c.State
+	if s.Feature >= FeatureBuilding {
+		if err := s.serviceChange(&st, was); err != nil {
+			return err
+		}
+	}
 	s.setStore(i, st)
+	return nil
+}
+
+// serviceChange begins a new stage wherever st stops to count as an owner.
+func (s *State) serviceChange(st *Store, was StoreState) error {
+	switch {
+	case was == StoreSuspect && st.State != StoreRetired:
+		return refuse(ErrInvalid, "store %s is suspect: a new store takes its place", st.SID.Short()).because(st)
+	case st.State == StoreRetired:
+		if err := s.LastFull(st.SID); err != nil {
+			return err
+		}
+	}
+	if was.serves() == st.State.serves() {
+		return nil
+	}
+	s.editPartitions()
+	for p := range s.Partitions {
+		if slices.Contains(s.Partitions[p].Replicas, st.SID) {
+			s.newStage(p)
+		}
+	}
 	return nil
 }
 

@@ -235,8 +235,12 @@ func TestTheLargestStateIsEncoded(t *testing.T) {
 	long := strings.Repeat("a", MaxAddress)
 	for i := range MaxStores {
 		name := fmt.Sprintf("%063d", i)
-		s.Stores = append(s.Stores, Store{SID: sidOf(name[len(name)-8:]), Node: name, API: long, Gossip: long, Peer: long,
+		s.Stores = append(s.Stores, Store{SID: sidOf(name[len(name)-8:]), Node: name, API: long, Gossip: long, Peer: long, Frames: long,
 			Zone: name, Boot: 1 << 60, State: StoreDraining, FeatureMax: 65000})
+	}
+	var k Clock // the encoding is the longer the longer the counters
+	for actor := uint64(1); k.Bytes()+18 <= clockShare(MaxPartitions); actor++ {
+		k = append(k, Dot{1<<63 + actor, 1 << 63})
 	}
 	for p := range MaxPartitions {
 		part := Partition{Epoch: 1 << 60}
@@ -244,6 +248,8 @@ func TestTheLargestStateIsEncoded(t *testing.T) {
 			part.Replicas = append(part.Replicas, s.Stores[(p+i)%MaxStores].SID)
 		}
 		part.Primary = part.Replicas[0]
+		part.Building, part.Session = part.Replicas, 1<<60
+		part.Purge = &Purge{Generation: 1 << 60, Clock: k, TimeMS: 1 << 60}
 		s.Partitions = append(s.Partitions, part)
 	}
 	for i := range MaxBuckets {

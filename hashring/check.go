@@ -43,7 +43,8 @@ func plain(text string) bool {
 func (c *Command) check() error {
 	set := 0
 	for _, member := range []bool{c.Init != nil, c.Register != nil, c.FirstRing != nil, c.CreateBucket != nil,
-		c.UpdateBucket != nil, c.DeleteBucket != nil, c.SetStoreState != nil, c.SetFeature != nil} {
+		c.UpdateBucket != nil, c.DeleteBucket != nil, c.SetStoreState != nil, c.SetFeature != nil,
+		c.ReplaceStore != nil, c.Grow != nil, c.Filled != nil, c.Purge != nil} {
 		if member {
 			set++
 		}
@@ -55,7 +56,7 @@ func (c *Command) check() error {
 	case c.Kind == KindInit && c.Init != nil:
 		return c.Init.check()
 	case c.Kind == KindRegister && c.Register != nil:
-		return c.Register.Store.check()
+		return c.Register.Store.checkNew()
 	case c.Kind == KindFirstRing && c.FirstRing != nil:
 		return c.FirstRing.check()
 	case c.Kind == KindCreateBucket && c.CreateBucket != nil:
@@ -69,6 +70,14 @@ func (c *Command) check() error {
 		c.Kind == KindDeleteBucket && c.DeleteBucket != nil,
 		c.Kind == KindSetFeature && c.SetFeature != nil:
 		return nil
+	case c.Kind == KindReplaceStore && c.ReplaceStore != nil:
+		return c.ReplaceStore.check()
+	case c.Kind == KindGrow && c.Grow != nil:
+		return checkPlaces(c.Grow.Places, false)
+	case c.Kind == KindFilled && c.Filled != nil:
+		return checkPlaces(c.Filled.Places, true)
+	case c.Kind == KindPurge && c.Purge != nil:
+		return c.Purge.check()
 	}
 	return refuse(ErrInvalid, "unknown command %q, or not its member", clip(string(c.Kind)))
 }
@@ -114,7 +123,7 @@ func (s *Store) check() error {
 	case s.Boot == 0:
 		return refuse(ErrInvalid, "boot counts begin at 1")
 	}
-	for _, address := range []string{s.API, s.Gossip, s.Peer} {
+	for _, address := range []string{s.API, s.Gossip, s.Peer, s.Frames} {
 		if len(address) > MaxAddress || !plain(address) {
 			return refuse(ErrInvalid, "address %q", clip(address))
 		}
@@ -198,6 +207,9 @@ func (s *State) Check() error {
 	if err := s.checkPartitions(); err != nil {
 		return err
 	}
+	if err := s.checkStages(); err != nil {
+		return err
+	}
 	return s.checkBuckets()
 }
 
@@ -248,8 +260,12 @@ func (s *State) checkPartitions() error {
 			return refuse(ErrInvalid, "partition %d has a primary outside its list", p)
 		}
 		for _, sid := range part.Replicas {
-			if _, ok := s.find(sid); !ok {
+			i, ok := s.find(sid)
+			if !ok {
 				return refuse(ErrUnknownStore, "partition %d names store %s", p, sid.Short())
+			}
+			if !s.Stores[i].Successor.IsZero() {
+				return refuse(ErrInvalid, "partition %d names store %s, which has a successor", p, sid.Short())
 			}
 		}
 	}

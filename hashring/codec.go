@@ -16,10 +16,11 @@ const (
 
 // Bounds of the decoders' input.
 const (
-	// MaxCommandBytes: the longest command names MaxStores stores, 35 bytes each.
+	// MaxCommandBytes: the longest command has MaxPlaces places, 120 bytes each.
 	MaxCommandBytes = 64 << 10
-	// MaxStateBytes: a state at all its bounds takes less than 5 MiB.
-	MaxStateBytes = 8 << 20
+	// MaxStateBytes: a state at all its bounds takes less, and in base64 it fits a
+	// control call between nodes (16 MiB).
+	MaxStateBytes = 11 << 20
 )
 
 // EncodeCommand gives the form of a command in the Raft log and in peer RPC.

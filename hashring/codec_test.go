@@ -102,9 +102,16 @@ func FuzzDecodeCommand(f *testing.F) {
 	f.Add([]byte("\x01" + `{"kind":"first_ring","first_ring":{"partitions":20,"stores":["61000000000000000000000000000000"]}}`))
 	f.Add([]byte("\x01" + `{"kind":"update_bucket","update_bucket":{"name":"b","r":1,"ttl":5}}`))
 	f.Add([]byte("\x01{"))
-	start, err := DecodeState([]byte(goldenState))
-	if err != nil {
-		f.Fatal(err)
+	for _, text := range []string{goldenReplace, goldenFilled, goldenGrow, goldenPurge} {
+		f.Add([]byte(text))
+	}
+	var starts []*State
+	for _, text := range []string{goldenState, strings.NewReplacer(`"feature":1`, `"feature":3`, `"feature_max":1`, `"feature_max":3`).Replace(goldenState)} {
+		start, err := DecodeState([]byte(text))
+		if err != nil {
+			f.Fatal(err)
+		}
+		starts = append(starts, start)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeCommand(b)
@@ -117,7 +124,10 @@ func FuzzDecodeCommand(f *testing.F) {
 		if again, err := EncodeCommand(c); err != nil || !bytes.Equal(again, b) {
 			t.Fatalf("%q encodes as %q, %v", b, again, err)
 		}
-		if c.FirstRing == nil { // a large claim takes its time
+		for _, start := range starts {
+			if c.FirstRing != nil { // a large claim takes its time
+				break
+			}
 			if next, err := start.Apply(start.Version+1, c); err == nil && next.Check() != nil {
 				t.Fatalf("%q makes a bad state: %v", b, next.Check())
 			}
@@ -129,6 +139,8 @@ func FuzzDecodeState(f *testing.F) {
 	f.Add([]byte(goldenState))
 	f.Add([]byte("\x01" + `{"version":0,"cluster":"00000000000000000000000000000000","feature":0,"replicas":0,"stores":null,"partitions":null,"buckets":null}`))
 	f.Add([]byte("\x01[]"))
+	f.Add(append([]byte{stateFormat}, strings.NewReplacer(`"feature":1`, `"feature":3`, `"feature_max":1`, `"feature_max":3`, `"replicas":["61000000000000000000000000000000"]`,
+		`"replicas":["61000000000000000000000000000000"],"building":["61000000000000000000000000000000"],"session":2,"purge":{"generation":1,"clock":"AAAAAAAAAAcF","time_ms":1}`).Replace(goldenState[1:])...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := DecodeState(b)
 		if err != nil {
@@ -143,6 +155,8 @@ func FuzzDecodeState(f *testing.F) {
 		r := NewRing(s) // must hold for any state that Check lets in
 		for p := range s.Partitions {
 			_ = r.Fallbacks(uint32(p), 2)
+			_, _ = r.Quorum(uint32(p), 2)
+			_, _ = r.Unsettled(uint32(p))
 		}
 	})
 }

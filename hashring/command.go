@@ -17,6 +17,14 @@ const (
 	// MaxName bounds bucket names (API.md) and, for the gossip metadata's limit,
 	// node and zone names, in bytes.
 	MaxName = 63
+	// MaxPlaces of one batch: so many fit MaxCommandBytes with the longest numbers.
+	MaxPlaces = 512
+	// MaxClockBytes bounds one partition's purge clock as it is encoded: some 1,400
+	// actors. MaxPurgeBytes bounds all of them together, an equal share for each
+	// partition, because every node holds them and every push of the state carries
+	// them. A round beyond the bound is refused: tombstones wait, nothing is lost.
+	MaxClockBytes = 16 << 10
+	MaxPurgeBytes = 3 << 20
 	// MaxAddress: a DNS name has at most 253 bytes, a port six more.
 	MaxAddress = 260
 	// DefaultBucket exists from the start.
@@ -36,7 +44,19 @@ const (
 	KindDeleteBucket  CommandKind = "delete_bucket"
 	KindSetStoreState CommandKind = "set_store_state"
 	KindSetFeature    CommandKind = "set_feature"
+
+	// From FeatureBuilding on.
+	KindReplaceStore CommandKind = "replace_store"
+	KindGrow         CommandKind = "grow"
+	KindFilled       CommandKind = "filled"
+	KindPurge        CommandKind = "purge"
 )
+
+// FeatureBuilding is the feature level from which there are building replicas and
+// purge clocks. Below it the commands for them are refused and the older ones mean
+// what they meant, so that every node reads an old log alike. A binary may announce
+// it (Store.FeatureMax) only if its data path counts full owners and no others.
+const FeatureBuilding uint16 = 3
 
 // Command is one change of the ring state. Exactly the member that Kind names is set.
 type Command struct {
@@ -49,6 +69,10 @@ type Command struct {
 	DeleteBucket  *DeleteBucket  `json:"delete_bucket,omitempty"`
 	SetStoreState *SetStoreState `json:"set_store_state,omitempty"`
 	SetFeature    *SetFeature    `json:"set_feature,omitempty"`
+	ReplaceStore  *ReplaceStore  `json:"replace_store,omitempty"`
+	Grow          *Grow          `json:"grow,omitempty"`
+	Filled        *Filled        `json:"filled,omitempty"`
+	Purge         *PurgeRounds   `json:"purge,omitempty"`
 }
 
 // Init makes the cluster: its id, the length of replica lists, the feature level.
@@ -67,8 +91,8 @@ type Register struct {
 	// 0: not checked. Another one is ErrStaleEpoch.
 	Expects uint64 `json:"expects"`
 	// Replaces names the store that has the node name now and is known to be dead:
-	// it is retired by this command. It stays in replica lists until a plan moves
-	// its partitions.
+	// it is retired by this command and stays in replica lists. Only below
+	// FeatureBuilding; above it ReplaceStore is the way, which also takes its places.
 	Replaces SID `json:"replaces,omitzero"`
 }
 
@@ -93,6 +117,9 @@ type DeleteBucket struct {
 }
 
 // SetStoreState records what the Raft group decides about a store. Retired is final.
+// From FeatureBuilding on a store that becomes suspect or retired raises the epoch of
+// each partition that lists it; suspect ends by ReplaceStore or retirement only (D4);
+// and a store that some partition has as its last full owner is not retired.
 type SetStoreState struct {
 	SID   SID        `json:"sid"`
 	State StoreState `json:"state"`

@@ -53,6 +53,10 @@ var (
 	ErrRetired error = &Refusal{Code: "retired"}
 	// ErrStaleEpoch: the command was made for an older configuration.
 	ErrStaleEpoch error = &Refusal{Code: "stale_epoch"}
+	// ErrLastFull: a partition would be left without a full owner.
+	ErrLastFull error = &Refusal{Code: "last_full_owner"}
+	// ErrUnsettled: the partition's replicas are not in the state for it.
+	ErrUnsettled error = &Refusal{Code: "unsettled"}
 	// ErrTooMany: a bound of this package is reached.
 	ErrTooMany error = &Refusal{Code: "too_many"}
 	// ErrMalformed: bytes that are no command or state of a version known here.

@@ -12,6 +12,8 @@ import (
 // are asked, each live one that is needed with the owner whose place it takes:
 //
 //	a b(down) c | d for b, e
+//
+// An owner that counts for nothing is drawn as name(building) or name(out).
 func (r *Ring) PreferenceString(p uint32, n int, alive func(SID) bool) string {
 	var out strings.Builder
 	var missing []SID
@@ -20,6 +22,9 @@ func (r *Ring) PreferenceString(p uint32, n int, alive func(SID) bool) string {
 			out.WriteByte(' ')
 		}
 		out.WriteString(r.name(sid, alive))
+		if role := r.Roles(p, n)[i]; role != Full {
+			out.WriteString("(" + role.String() + ")")
+		}
 		if !alive(sid) {
 			missing = append(missing, sid)
 		}
@@ -69,7 +74,7 @@ func (s *State) Picture() string {
 	_ = w.Flush() // into memory: cannot fail
 	for p := range s.Partitions {
 		part := &s.Partitions[p]
-		fmt.Fprintf(w, "p%d\tepoch %d\t%s\n", p, part.Epoch, s.names(part.Replicas))
+		fmt.Fprintf(w, "p%d\tepoch %d\t%s\n", p, part.Epoch, s.drawPartition(part))
 	}
 	_ = w.Flush()
 	for _, name := range sortedKeys(s.Buckets) {
@@ -78,6 +83,24 @@ func (s *State) Picture() string {
 	}
 	_ = w.Flush()
 	return trimLines(out.String())
+}
+
+// drawPartition draws a list with what is not settled in it.
+func (s *State) drawPartition(part *Partition) string {
+	var out strings.Builder
+	for i, sid := range part.Replicas {
+		if i > 0 {
+			out.WriteByte(' ')
+		}
+		out.WriteString(s.nodeName(sid))
+		if slices.Contains(part.Building, sid) {
+			fmt.Fprintf(&out, "(building, session %d)", part.Session)
+		}
+	}
+	if g := part.Purge; g != nil {
+		fmt.Fprintf(&out, "  purge %d: %d actors, before %d ms", g.Generation, len(g.Clock), g.TimeMS)
+	}
+	return out.String()
 }
 
 func (s *State) drawStores(w *tabwriter.Writer) {
@@ -96,7 +119,11 @@ func (s *State) drawStores(w *tabwriter.Writer) {
 		if zone == "" {
 			zone = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\tboot %d\tvnodes %d\tplaces %d\n", st.Node, zone, st.State, st.Boot, heads[st.SID], places[st.SID])
+		state := string(st.State)
+		if !st.Successor.IsZero() {
+			state += ", then " + st.Successor.Short()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\tboot %d\tvnodes %d\tplaces %d\n", st.Node, zone, state, st.Boot, heads[st.SID], places[st.SID])
 	}
 }
 

@@ -99,6 +99,7 @@ type planner struct {
 	total []int   // places a store has
 	at    [][]int // [position][store]: places it has there
 	moves map[int]Move
+	takes func(x int) bool // whether a store may be given places
 }
 
 // gone marks a place whose store left without a successor.
@@ -107,6 +108,7 @@ const gone = -1
 func newPlanner(s *State) *planner {
 	w := &planner{s: s, moves: make(map[int]Move), total: make([]int, len(s.Stores))}
 	w.zone, w.zones = zoneNumbers(s.Stores)
+	w.takes = func(x int) bool { return s.Stores[x].takesData() }
 	for range MaxReplicas {
 		w.at = append(w.at, make([]int, len(s.Stores)))
 	}

@@ -39,7 +39,7 @@ func (w *planner) handOver(x int) (slots []slot) {
 }
 
 func (w *planner) mayTake(p, i, y int) bool {
-	return w.s.Stores[y].takesData() && !slices.Contains(w.lists[p], y)
+	return w.takes(y) && !slices.Contains(w.lists[p], y)
 }
 
 // better: more zones in the list, then fewer places, then fewer at this position.

@@ -4,11 +4,12 @@ package hashring
 // for any number of readers; no method but PreferenceString allocates.
 type Ring struct {
 	*State
-	stores  map[SID]*Store
-	nodes   map[string]*Store // stores that are not retired, by node name
-	buckets map[string]*Bucket
-	ids     map[BucketID]*Bucket
-	stand   []standIns // per partition
+	stores    map[SID]*Store
+	nodes     map[string]*Store // stores that are not retired, by node name
+	buckets   map[string]*Bucket
+	ids       map[BucketID]*Bucket
+	stand     []standIns // per partition
+	standings []standing // per partition
 }
 
 // standIns are the stores of one partition in the order in which they are asked:
@@ -44,6 +45,10 @@ func NewRing(s *State) *Ring {
 		r.ids[b.ID] = &b
 	}
 	r.stand = newWalker(s).all()
+	r.standings = make([]standing, len(s.Partitions))
+	for p := range s.Partitions {
+		r.standings[p] = standingOf(s, &s.Partitions[p])
+	}
 	return r
 }
 
@@ -89,7 +94,9 @@ func (r *Ring) N(b *Bucket, p uint32) int {
 	return min(b.N, len(r.Partitions[p].Replicas))
 }
 
-// Owners are the first n stores of p's replica list. Shared: do not write to it.
+// Owners are the first n stores of p's replica list, whatever their role: those that
+// a write is sent to. Which of them count is Full, and Roles. Shared: do not write to
+// it.
 func (r *Ring) Owners(p uint32, n int) []SID {
 	if int(p) >= len(r.Partitions) {
 		return nil
@@ -102,8 +109,8 @@ func (r *Ring) Owners(p uint32, n int) []SID {
 // Fallbacks are all stores that may stand in for the first n owners of p, in the
 // order in which they are asked: the rest of the replica list, then the next
 // distinct stores clockwise, zones that the list lacks first, then the stores that
-// own nothing, each partition beginning at another of them. Draining and retired
-// stores are left out; who is alive is the caller's to know. Shared: do not write.
+// own nothing, each partition beginning at another of them. Draining, suspect and
+// retired stores are left out; who is alive is the caller's to know. Shared: do not write.
 func (r *Ring) Fallbacks(p uint32, n int) []SID {
 	if int(p) >= len(r.stand) {
 		return nil
@@ -124,3 +131,7 @@ func (r *Ring) Owns(p uint32, n int, sid SID) bool {
 
 // takesData tells whether a store may be given data it does not have yet.
 func (s *Store) takesData() bool { return s.State != StoreDraining && s.State != StoreRetired }
+
+// standsIn tells whether a store may be a fallback: what a suspect one says it has
+// synced counts for nothing (D2).
+func (s *Store) standsIn() bool { return s.takesData() && s.State.serves() }

@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
+var noStandIns = []StoreState{StoreDraining, StoreSuspect, StoreRetired}
+
 // dumbFallbacks is the rule of Ring.Fallbacks read aloud, on names and maps.
 func dumbFallbacks(s *State, p, n int) (out []SID) {
 	zone := zonesOf(s)
@@ -38,7 +40,7 @@ func dumbFallbacks(s *State, p, n int) (out []SID) {
 	}
 	var idle []SID
 	for _, st := range s.Stores {
-		if !met[st.SID] && st.State != StoreDraining && st.State != StoreRetired {
+		if !met[st.SID] && !slices.Contains(noStandIns, st.State) {
 			idle = append(idle, st.SID)
 		}
 	}
@@ -47,7 +49,7 @@ func dumbFallbacks(s *State, p, n int) (out []SID) {
 	}
 	return slices.DeleteFunc(out, func(sid SID) bool {
 		i, _ := s.find(sid)
-		return s.Stores[i].State == StoreDraining || s.Stores[i].State == StoreRetired
+		return slices.Contains(noStandIns, s.Stores[i].State)
 	})
 }
 

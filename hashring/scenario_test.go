@@ -51,7 +51,7 @@ func TestScenarios(t *testing.T) {
 
 // play carries out a script and gives it back with what was shown.
 func play(script string) string {
-	st := &stage{replicas: 3, s: &State{}, down: map[SID]bool{}}
+	st := &stage{replicas: 3, level: 1, s: &State{}, down: map[SID]bool{}}
 	var out strings.Builder
 	for _, line := range strings.SplitAfter(script, "\n") {
 		switch {
@@ -68,6 +68,7 @@ func play(script string) string {
 // stage is the ring of one scenario and who is down in it.
 type stage struct {
 	replicas int
+	level    uint16 // feature level that the stores speak
 	s        *State
 	down     map[SID]bool
 }
@@ -77,19 +78,28 @@ var orders = map[string]struct {
 	words int
 	do    func(st *stage, words []string) string
 }{
-	"replicas":   {1, func(st *stage, w []string) string { st.replicas = number(w[0]); return "" }},
-	"stores":     {1, (*stage).stores},
-	"first-ring": {1, func(st *stage, w []string) string { return st.firstRing(number(w[0])) }},
-	"join":       {1, (*stage).stores}, // a store that comes after the first ring
-	"ring":       {0, func(st *stage, _ []string) string { return st.s.Picture() }},
-	"down":       {1, func(st *stage, w []string) string { st.down[sidOf(w[0])] = true; return "" }},
-	"up":         {1, func(st *stage, w []string) string { delete(st.down, sidOf(w[0])); return "" }},
-	"set":        {2, (*stage).set},
-	"bucket":     {2, (*stage).bucket},
-	"preference": {2, (*stage).preference},
-	"plan-join":  {1, (*stage).planJoin},
-	"plan-leave": {1, func(st *stage, w []string) string { return st.plan(PlanLeave(st.s, sidOf(w[0]))) }},
-	"voters":     {0, (*stage).voters},
+	"replicas":           {1, func(st *stage, w []string) string { st.replicas = number(w[0]); return "" }},
+	"stores":             {1, (*stage).stores},
+	"first-ring":         {1, func(st *stage, w []string) string { return st.firstRing(number(w[0])) }},
+	"join":               {1, (*stage).stores}, // a store that comes after the first ring
+	"ring":               {0, func(st *stage, _ []string) string { return st.s.Picture() }},
+	"down":               {1, func(st *stage, w []string) string { st.down[sidOf(w[0])] = true; return "" }},
+	"up":                 {1, func(st *stage, w []string) string { delete(st.down, sidOf(w[0])); return "" }},
+	"set":                {2, (*stage).set},
+	"bucket":             {2, (*stage).bucket},
+	"preference":         {2, (*stage).preference},
+	"plan-join":          {1, (*stage).planJoin},
+	"plan-leave":         {1, func(st *stage, w []string) string { return st.plan(PlanLeave(st.s, sidOf(w[0]))) }},
+	"voters":             {0, (*stage).voters},
+	"level":              {1, (*stage).raise},
+	"replace":            {2, (*stage).replace},
+	"register-replacing": {2, (*stage).registerReplacing},
+	"filled":             {3, (*stage).filled},
+	"plan-grow":          {0, (*stage).planGrow},
+	"grow":               {0, (*stage).grow},
+	"purge":              {4, (*stage).purge},
+	"quorum":             {2, (*stage).quorum},
+	"successor":          {1, (*stage).successor},
 }
 
 func number(word string) int {
@@ -123,13 +133,109 @@ func (st *stage) apply(c Command) string {
 // stores registers name/zone words.
 func (st *stage) stores(words []string) (out string) {
 	if st.s.Version == 0 {
-		out = st.apply(initCommand(st.replicas))
+		c := initCommand(st.replicas)
+		c.Init.Feature = st.level
+		out = st.apply(c)
 	}
 	for _, word := range words {
 		name, zone, _ := strings.Cut(word, "/")
-		out += st.apply(registerCommand(storeOf(name, zone)))
+		out += st.apply(registerCommand(st.store(name, zone)))
 	}
 	return out
+}
+
+func (st *stage) store(name, zone string) Store {
+	s := storeOf(name, zone)
+	s.FeatureMax = st.level
+	return s
+}
+
+// level N: before the first store, what the cluster begins with; later every store
+// starts again at it and the cluster follows.
+func (st *stage) raise(words []string) (out string) {
+	st.level = uint16(number(words[0]))
+	if st.s.Version == 0 {
+		return ""
+	}
+	for _, s := range st.s.Stores {
+		if s.State != StoreRetired {
+			s.FeatureMax, s.Boot = st.level, s.Boot+1
+			out += st.apply(registerCommand(s))
+		}
+	}
+	return out + st.apply(Command{Kind: KindSetFeature, SetFeature: &SetFeature{st.level}})
+}
+
+// replace OLD NEW: the node of OLD runs on NEW now.
+func (st *stage) replace(words []string) string {
+	old := Store{Node: words[0], Boot: 1}
+	if i, ok := st.s.find(sidOf(words[0])); ok {
+		old = st.s.Stores[i]
+	}
+	fresh := st.store(words[1], old.Zone)
+	if i, ok := st.s.find(fresh.SID); ok {
+		fresh.Boot = st.s.Stores[i].Boot
+	}
+	fresh.Node = old.Node
+	return st.apply(Command{Kind: KindReplaceStore, ReplaceStore: &ReplaceStore{Old: sidOf(words[0]), Boot: old.Boot, Store: fresh}})
+}
+
+// register-replacing OLD NEW is how it was before feature level 3.
+func (st *stage) registerReplacing(words []string) string {
+	fresh := st.store(words[1], "")
+	fresh.Node = words[0]
+	return st.apply(Command{Kind: KindRegister, Register: &Register{Store: fresh, Replaces: sidOf(words[0])}})
+}
+
+// filled STORE SESSION PARTITION...
+func (st *stage) filled(words []string) string {
+	c := &Filled{}
+	for _, word := range words[2:] {
+		p := number(word)
+		pl := Place{Partition: uint32(p), SID: sidOf(words[0]), Session: uint64(number(words[1]))}
+		if p < len(st.s.Partitions) {
+			pl.Epoch = st.s.Partitions[p].Epoch
+		}
+		c.Places = append(c.Places, pl)
+	}
+	return st.apply(Command{Kind: KindFilled, Filled: c})
+}
+
+func (st *stage) planGrow([]string) (out string) {
+	for _, pl := range PlanGrow(st.s, st.alive) {
+		out += fmt.Sprintf("p%d epoch %d: + %s\n", pl.Partition, pl.Epoch, st.s.nodeName(pl.SID))
+	}
+	return out
+}
+
+func (st *stage) grow([]string) string {
+	return st.apply(Command{Kind: KindGrow, Grow: &Grow{PlanGrow(st.s, st.alive)}})
+}
+
+// purge PARTITION GENERATION MS ACTOR:COUNTER...
+func (st *stage) purge(words []string) string {
+	c := &PurgeRound{Partition: uint32(number(words[0])), Generation: uint64(number(words[1])), TimeMS: int64(number(words[2]))}
+	for _, word := range words[3:] {
+		actor, counter, _ := strings.Cut(word, ":")
+		c.Clock = append(c.Clock, Dot{uint64(number(actor)), uint64(number(counter))})
+	}
+	if int(c.Partition) < len(st.s.Partitions) {
+		c.Epoch = st.s.Partitions[c.Partition].Epoch
+	}
+	return st.apply(Command{Kind: KindPurge, Purge: &PurgeRounds{[]PurgeRound{*c}}})
+}
+
+// quorum PARTITION N
+func (st *stage) quorum(words []string) string {
+	p, n := uint32(number(words[0])), number(words[1])
+	r := NewRing(st.s)
+	read, write := r.Quorum(p, n)
+	return fmt.Sprintf("full: %s; r=%d w=%d\n", st.s.names(r.Full(p, n)), read, write)
+}
+
+func (st *stage) successor(words []string) string {
+	sid, ok := NewRing(st.s).Successor(sidOf(words[0]))
+	return fmt.Sprintf("%s %t\n", strings.TrimRight(string(sid[:]), "\x00"), ok)
 }
 
 func (st *stage) firstRing(partitions int) string {

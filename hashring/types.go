@@ -78,12 +78,16 @@ type Store struct {
 	API    string     `json:"api"`
 	Gossip string     `json:"gossip"`
 	Peer   string     `json:"peer"`
+	Frames string     `json:"frames,omitempty"` // where clients may come in by frames; empty: nowhere
 	Zone   string     `json:"zone,omitempty"`
 	Boot   uint64     `json:"boot"` // highest registered boot count (D6)
 	State  StoreState `json:"state"`
 	// FeatureMax is the highest protocol version the store's binary speaks; the
 	// ring's Feature never exceeds the least of them.
 	FeatureMax uint16 `json:"feature_max"`
+	// Successor is the store that took this one's place (ReplaceStore); only a
+	// retired store has one. Hints for this store go there.
+	Successor SID `json:"successor,omitzero"`
 }
 
 // Partition is one equal arc of the ring.
@@ -91,6 +95,24 @@ type Partition struct {
 	Epoch    uint64 `json:"epoch"`
 	Primary  SID    `json:"primary"`  // zero until strong mode gives it one
 	Replicas []SID  `json:"replicas"` // ordered, distinct stores
+	// Building are those of Replicas that do not hold the partition yet, in list
+	// order: they get every write and count for nothing until they are full.
+	Building []SID `json:"building,omitempty"`
+	// Session is the ring version at which the present stage began, 0 when nobody
+	// is building. Streams to the building stores carry it (E7).
+	Session uint64 `json:"session,omitempty"`
+	// Purge is what deletion rounds have settled; nil before the first one.
+	Purge *Purge `json:"purge,omitempty"`
+}
+
+// Purge is the part of a partition's state that deletion rounds raise
+// (PROTOCOLS.md, 2.1): everything at or below Clock was once held by every owner, so
+// a sibling that comes late and is at or below it is refused for ever (E6). Shared
+// between states: do not write to it.
+type Purge struct {
+	Generation uint64 `json:"generation"` // rounds committed
+	Clock      Clock  `json:"clock"`
+	TimeMS     int64  `json:"time_ms"` // unix ms: objects that expired before it are tombstones (E8)
 }
 
 // Bucket is a named set of keys with one mode and its defaults.

@@ -6,15 +6,16 @@ import (
 )
 
 // Voters are the stores that should vote in the Raft group: an odd number, spread
-// over zones. Live stores come first, then zones with few voters, then stores that
+// over zones. Live stores come first, then those that are not suspect (one of too few
+// candidates keeps its vote: its Raft log has checksums of its own), then zones with few voters, then stores that
 // vote now, then the order of ids; so a voter that lives is only given up for the
 // spread over zones, and equal calls have equal answers. Draining and retired
 // stores never vote. The result is sorted by id.
 func Voters(s *State, alive func(SID) bool, current []SID) []SID {
 	type candidate struct {
-		sid            SID
-		zone           string
-		down, newcomer int // 0 or 1, to be compared
+		sid                     SID
+		zone                    string
+		down, suspect, newcomer int // 0 or 1, to be compared
 	}
 	var left []candidate
 	for i := range s.Stores {
@@ -26,6 +27,9 @@ func Voters(s *State, alive func(SID) bool, current []SID) []SID {
 		if !alive(st.SID) {
 			c.down = 1
 		}
+		if st.State == StoreSuspect {
+			c.suspect = 1
+		}
 		if !slices.Contains(current, st.SID) {
 			c.newcomer = 1
 		}
@@ -35,7 +39,7 @@ func Voters(s *State, alive func(SID) bool, current []SID) []SID {
 	inZone := make(map[string]int)
 	for range voterCount(len(left)) {
 		best := slices.MinFunc(left, func(a, b candidate) int {
-			return cmp.Or(cmp.Compare(a.down, b.down), cmp.Compare(inZone[a.zone], inZone[b.zone]),
+			return cmp.Or(cmp.Compare(a.down, b.down), cmp.Compare(a.suspect, b.suspect), cmp.Compare(inZone[a.zone], inZone[b.zone]),
 				cmp.Compare(a.newcomer, b.newcomer), a.sid.Compare(b.sid))
 		})
 		voters = append(voters, best.sid)

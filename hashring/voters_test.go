@@ -72,6 +72,14 @@ func TestVotersStay(t *testing.T) {
 	if got := Voters(&State{Stores: away}, always, current); !slices.Equal(got, []SID{sidOf("a"), sidOf("b"), sidOf("c")}) {
 		t.Errorf("draining and retired stores vote: %v", got)
 	}
+	sick := slices.Clone(stores)
+	sick[2].State = StoreSuspect
+	if got := Voters(&State{Stores: sick}, always, current); slices.Contains(got, sidOf("c")) || len(got) != 3 {
+		t.Errorf("a suspect store votes though there are others: %v", got)
+	}
+	if got := Voters(&State{Stores: sick[1:4]}, always, current); len(got) != 3 {
+		t.Errorf("too few voters because one is suspect: %v", got)
+	}
 	if got := Voters(&State{}, always, nil); len(got) != 0 {
 		t.Errorf("nobody votes as %v", got)
 	}

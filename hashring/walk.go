@@ -7,7 +7,7 @@ type walker struct {
 	lists  [][]int // replica lists
 	zone   []int   // zone of a store, as a small number
 	owners int     // stores that are in a list
-	idle   []int   // stores in no list that take data, sorted by sid
+	idle   []int   // stores in no list that may stand in, sorted by sid
 
 	seen  []int // per store: last walk that met it
 	zoned []int // per zone: the same
@@ -38,7 +38,7 @@ func newWalker(s *State) *walker {
 		}
 	}
 	for i := range s.Stores {
-		if !owns[i] && s.Stores[i].takesData() {
+		if !owns[i] && s.Stores[i].standsIn() {
 			w.idle = append(w.idle, i)
 		}
 	}
@@ -75,7 +75,7 @@ func (w *walker) from(p int) standIns {
 }
 
 func (w *walker) add(order []SID, at int) []SID {
-	if !w.s.Stores[at].takesData() {
+	if !w.s.Stores[at].standsIn() {
 		return order
 	}
 	return append(order, w.s.Stores[at].SID)

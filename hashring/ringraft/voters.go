@@ -55,7 +55,8 @@ func (r *Raft) Voters() []hashring.SID {
 
 // ReconcileVoters makes want the voters: one change at a time, newcomers first as
 // non-voters until they have the whole log, then vote by vote, an added one before
-// the removed one that it replaces. The number is even only between two such steps.
+// the removed one that it replaces, unless both have one address. The number is even
+// only between two such steps.
 // Only on the leader; it returns when done, when ctx ends or on the first error,
 // and goes on from wherever the group is when called again. Removing this store
 // itself comes last and ends its leadership.
@@ -101,10 +102,10 @@ func (r *Raft) take(ctx context.Context, s step, c raft.ConfigurationFuture) err
 	default:
 		f = r.raft.AddVoter(s.id, s.addr, index, enqueueWait)
 	}
-	r.log.Info("raft voters: one step", "step", s.kind.String(), "store", string(s.id))
 	if err := r.wait(ctx, f); err != nil {
 		return fmt.Errorf("raft voters: %s of %s: %w", s.kind, s.id, r.failed(err))
 	}
+	r.log.Info("raft voters: one step", "step", s.kind.String(), "store", string(s.id))
 	return nil
 }
 
@@ -157,6 +158,9 @@ func (r *Raft) nextStep(servers []raft.Server, want []hashring.SID, addr func(ha
 		case !there && a == "":
 			return step{}, fmt.Errorf("raft voters: no address of store %s is known", sid.Short())
 		case !there:
+			if old, taken := unwantedAt(servers, wanted, a); taken {
+				return step{kind: stepRemove, id: old}, nil
+			}
 			return step{stepAdd, id, a}, nil
 		case a != "" && s.Address != a && s.Suffrage == raft.Voter:
 			return step{stepAddress, id, a}, nil
@@ -165,6 +169,19 @@ func (r *Raft) nextStep(servers []raft.Server, want []hashring.SID, addr func(ha
 		}
 	}
 	return r.nextVote(servers, wanted), nil
+}
+
+// unwantedAt finds the server that has a newcomer's address and is to go: a node whose
+// disk was wiped comes back at its address under a new store id, and raft takes no
+// address twice. Its old vote goes first then; the store is dead, so the others need
+// each other before and after.
+func unwantedAt(servers []raft.Server, wanted map[raft.ServerID]raft.ServerAddress, addr raft.ServerAddress) (raft.ServerID, bool) {
+	for _, s := range servers {
+		if _, keep := wanted[s.ID]; !keep && s.Address == addr {
+			return s.ID, true
+		}
+	}
+	return "", false
 }
 
 // nextVote promotes or removes one voter; newcomers are all in the configuration.
