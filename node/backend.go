@@ -23,6 +23,7 @@ func (b backend) Do(ctx context.Context, req *core.Request) *core.Reply {
 	return b.n.router.do(ctx, b.n.ring.Load(), req)
 }
 
+func (b backend) Admit(req *core.Request) bool    { return b.n.router.admit(b.n.ring.Load(), req) }
 func (b backend) Ring() *hashring.Ring            { return b.n.ring.Load() }
 func (b backend) RefreshRing(ctx context.Context) { b.n.life.refresh(ctx) }
 func (b backend) Alive(sid hashring.SID) bool     { return sid == b.n.self || b.n.alive(sid) }

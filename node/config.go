@@ -11,6 +11,8 @@ type Config struct {
 	API             string        `koanf:"api" doc:"Address of the HTTP API and the metrics." default:"127.0.0.1:7400"`
 	Gossip          string        `koanf:"gossip" doc:"Address of gossip (TCP and UDP)." default:"127.0.0.1:7401"`
 	Peer            string        `koanf:"peer" doc:"Address of peer RPC and Raft." default:"127.0.0.1:7402"`
+	Frames          string        `koanf:"frames" doc:"Address where clients may come in by frames, the faster way of the Go client; none: nowhere. Without frames-token-file on loopback only."`
+	FramesTokenFile string        `koanf:"frames-token-file" doc:"File with the secret that frames clients must know, 16 to 4096 bytes."`
 	Join            []string      `koanf:"join" doc:"Gossip addresses of other nodes; one's own is ignored, unreachable ones are retried for ever."`
 	BootstrapExpect int           `koanf:"bootstrap-expect" doc:"Form a new cluster once this many nodes have answered that they have none; 0: 1 without --join, never with it." default:"0"`
 	Zone            string        `koanf:"zone" doc:"Failure zone; replicas are spread over zones."`

@@ -118,6 +118,7 @@ type lifeParts struct {
 type lifeConfig struct {
 	Name, Zone, Version string
 	API, Gossip, Peer   string // as others reach them
+	Frames              string // the same, "": off
 	Join                bool   // --join was given
 	Expect              int    // --bootstrap-expect as given
 	Partitions          int
@@ -134,7 +135,10 @@ type lifeConfig struct {
 	OnFatal func(error)
 	Log     *slog.Logger
 	Times   lifeTimes // zero: lifeDefaults
-	Fast    bool      // Raft's shorter timeouts, for tests
+	// Rebuild: the data path counts full owners and fills building ones, so that this
+	// node may take its dead store's place, and grow replica lists while it leads.
+	Rebuild bool
+	Fast    bool // Raft's shorter timeouts, for tests
 	// RaftPaused, when it says true, cuts this node's Raft streams; nil: never.
 	RaftPaused func() bool
 }

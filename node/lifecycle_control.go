@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quoratedb/quorate/gossip"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/hashring/ringraft"
 	"github.com/quoratedb/quorate/node/peer"
@@ -121,6 +122,7 @@ func (l *lifecycle) onCluster(_ context.Context, parts *lifeParts, from peer.Hel
 var remoteKinds = map[hashring.CommandKind]bool{
 	hashring.KindRegister: true, hashring.KindCreateBucket: true, hashring.KindUpdateBucket: true,
 	hashring.KindDeleteBucket: true, hashring.KindSetStoreState: true, hashring.KindSetFeature: true,
+	hashring.KindReplaceStore: true, hashring.KindFilled: true, hashring.KindPurge: true,
 }
 
 func (l *lifecycle) onPropose(ctx context.Context, parts *lifeParts, from peer.Hello, payload []byte) (versioned, error) {
@@ -135,11 +137,35 @@ func (l *lifecycle) onPropose(ctx context.Context, parts *lifeParts, from peer.H
 	if !remoteKinds[c.Kind] {
 		return nil, fmt.Errorf("command %s is not taken from another node", c.Kind)
 	}
-	if c.Kind == hashring.KindRegister && c.Register.Store.SID != from.SID {
-		return nil, fmt.Errorf("store %s registers store %s", from.SID.Short(), c.Register.Store.SID.Short())
+	if err := ownAffair(&c, from.SID, parts.gossip.View()); err != nil {
+		return nil, err
 	}
 	st, err := parts.raft.Propose(ctx, c)
 	return proposed(st, err)
+}
+
+// ownAffair refuses what a store may not say of another: that it has started, takes
+// a place, or is full; and a replacement of a store that this node sees alive.
+func ownAffair(c *hashring.Command, from hashring.SID, v *gossip.View) error {
+	about := from
+	switch c.Kind {
+	case hashring.KindRegister:
+		about = c.Register.Store.SID
+	case hashring.KindReplaceStore:
+		if about = c.ReplaceStore.Store.SID; v.Alive(c.ReplaceStore.Old) {
+			return fmt.Errorf("store %s, to be replaced, is alive", c.ReplaceStore.Old.Short())
+		}
+	case hashring.KindFilled:
+		for _, pl := range c.Filled.Places {
+			if pl.SID != from {
+				about = pl.SID
+			}
+		}
+	}
+	if about != from {
+		return fmt.Errorf("%s: store %s speaks for store %s", c.Kind, from.Short(), about.Short())
+	}
+	return nil
 }
 
 // proposed turns the Raft group's answer into the call's.

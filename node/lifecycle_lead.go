@@ -99,7 +99,7 @@ func (l *lifecycle) duty(ctx context.Context, t *term, st *hashring.State) error
 	if level := featureLevel(st); level > st.Feature {
 		return l.decree(ctx, hashring.Command{Kind: hashring.KindSetFeature, SetFeature: &hashring.SetFeature{Feature: level}})
 	}
-	return l.reconcile(ctx, t, st)
+	return errors.Join(l.growLists(ctx, t, st), l.reconcile(ctx, t, st))
 }
 
 // decree commits a command that may have been committed before.

@@ -61,7 +61,7 @@ func (l *lifecycle) register(ctx context.Context) error {
 }
 
 func (l *lifecycle) me() hashring.Store {
-	return hashring.Store{SID: l.self, Node: l.cfg.Name, API: l.cfg.API, Gossip: l.cfg.Gossip, Peer: l.cfg.Peer, Zone: l.cfg.Zone,
+	return hashring.Store{SID: l.self, Node: l.cfg.Name, API: l.cfg.API, Gossip: l.cfg.Gossip, Peer: l.cfg.Peer, Frames: l.cfg.Frames, Zone: l.cfg.Zone,
 		Boot: l.boot, State: hashring.StoreUp, FeatureMax: l.cfg.Feature}
 }
 
@@ -94,7 +94,7 @@ func (l *lifecycle) registerOnce(ctx context.Context, reg *registration) (bool, 
 	defer cancel()
 	_, err := l.propose(ctx, hashring.Command{Kind: hashring.KindRegister,
 		Register: &hashring.Register{Store: l.me(), Expects: old.Boot}})
-	return l.registerAnswer(err, reg)
+	return l.registerAnswer(ctx, err, reg)
 }
 
 func (l *lifecycle) rolledBack(newest uint64) error {
@@ -103,7 +103,7 @@ func (l *lifecycle) rolledBack(newest uint64) error {
 }
 
 // registerAnswer sorts what came of one try: done, to be tried again, or the end.
-func (l *lifecycle) registerAnswer(err error, reg *registration) (bool, error) {
+func (l *lifecycle) registerAnswer(ctx context.Context, err error, reg *registration) (bool, error) {
 	var refusal *hashring.Refusal
 	switch {
 	case err == nil:
@@ -117,7 +117,7 @@ func (l *lifecycle) registerAnswer(err error, reg *registration) (bool, error) {
 		}
 		return false, l.rolledBack(refusal.Other.Boot)
 	case errors.Is(err, hashring.ErrNameTaken) && errors.As(err, &refusal) && refusal.Other != nil:
-		return false, l.nameTaken(*refusal.Other, reg)
+		return l.nameTaken(ctx, *refusal.Other, reg)
 	case errors.Is(err, hashring.ErrNoCluster), errors.Is(err, hashring.ErrStaleEpoch):
 		// the cluster's first command, or a newer state, is about to arrive
 	case errors.As(err, &refusal):
@@ -128,22 +128,6 @@ func (l *lifecycle) registerAnswer(err error, reg *registration) (bool, error) {
 		l.say(slog.LevelWarn, "not registered yet", "error", err)
 	}
 	return false, nil
-}
-
-// nameTaken waits for the name to become free, for a while.
-func (l *lifecycle) nameTaken(other hashring.Store, reg *registration) error {
-	now := time.Now()
-	if reg.taken.IsZero() {
-		reg.taken = now
-	}
-	v := l.parts.Load().gossip.View()
-	e := &NameTakenError{Node: l.cfg.Name, Other: other, Alive: v.Alive(other.SID)}
-	if now.Sub(reg.taken) >= l.cfg.Times.Name {
-		return e
-	}
-	l.say(slog.LevelWarn, "the node name is taken; waiting for it to become free", "name", e.Node, "other_store", other.SID.Short(),
-		"other_peer", other.Peer, "other_alive", e.Alive, "at_most", l.cfg.Times.Name)
-	return nil
 }
 
 // confirm says once that this start is the store's newest.

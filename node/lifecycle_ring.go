@@ -38,6 +38,10 @@ func (l *lifecycle) learn(st *hashring.State) {
 			l.fatal(l.rolledBack(me.Boot))
 			return
 		}
+		if me := l.registered(); !me.Successor.IsZero() {
+			l.fatal(fmt.Errorf("%w: store %s of node %s", errReplaced, me.Successor.Short(), me.Node))
+			return
+		}
 		l.setPeers()
 		if parts := l.parts.Load(); parts != nil {
 			parts.gossip.Refresh()

@@ -20,7 +20,9 @@ import (
 	"github.com/quoratedb/quorate/gossip"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/frames"
 	"github.com/quoratedb/quorate/node/httpapi"
+	"github.com/quoratedb/quorate/node/httpapi/h1"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/node/store"
 )
@@ -41,9 +43,13 @@ type Node struct {
 	gossip   *gossip.Gossip
 	life     *lifecycle
 	router   *router
+	commit   *committer
 	registry *prometheus.Registry
-	api      *http.Server
+	api      *h1.Server
 	apiAddr  string
+
+	frames     *frames.Server // nil: off
+	framesAddr string
 
 	ring  atomic.Pointer[hashring.Ring]
 	view  atomic.Pointer[gossip.View]
@@ -51,9 +57,9 @@ type Node struct {
 
 	cancel   context.CancelFunc
 	stopData chan struct{}  // stops shards and loaders
-	stopDisk chan struct{}  // then the committers
+	stopDisk chan struct{}  // then the committer
 	data     sync.WaitGroup // shards, loaders
-	disk     sync.WaitGroup // committers
+	disk     sync.WaitGroup // the committer
 	rest     sync.WaitGroup // everything else
 	done     chan error
 	fatal    sync.Once
@@ -98,16 +104,19 @@ func (n *Node) start(ctx context.Context) (err error) {
 	n.registry = newRegistry(n)
 	n.runShards()
 	if err = n.life.open(n.peers, n.peers.Raft(), filepath.Join(n.cfg.Data, "raft")); err != nil {
-		return errors.Join(fmt.Errorf("raft: %w", err), ports.api.Close())
+		return errors.Join(fmt.Errorf("raft: %w", err), ports.closeClients())
 	}
 	if n.gossip, err = gossip.Start(n.gossipConfig()); err != nil {
-		return errors.Join(fmt.Errorf("--gossip %s: %w", n.cfg.Gossip, err), ports.api.Close())
+		return errors.Join(fmt.Errorf("--gossip %s: %w", n.cfg.Gossip, err), ports.closeClients())
 	}
 	if err = n.life.start(n.gossip); err != nil {
-		return errors.Join(err, ports.api.Close())
+		return errors.Join(err, ports.closeClients())
 	}
 	n.rest.Go(func() { n.watch(ctx) })
 	n.followTesting(ctx)
+	if err = n.serveFrames(&ports); err != nil {
+		return errors.Join(err, ports.closeClients())
+	}
 	n.serve(ports.api)
 	return nil
 }
@@ -122,9 +131,10 @@ func (n *Node) shardCount() int {
 func (n *Node) buildShards() {
 	count := n.shardCount()
 	boot := seeded().Uint64()
+	n.commit = newCommitter(count, n.store, n.router, n.fail)
 	for i := range count {
 		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), Boot: boot, HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
-		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.now, n.wantRing, n.fail))
+		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.commit, n.now, n.wantRing))
 	}
 }
 
@@ -132,8 +142,8 @@ func (n *Node) runShards() {
 	for _, s := range n.router.shards {
 		n.data.Go(func() { s.run(n.stopData) })
 		n.data.Go(func() { s.load(n.store, n.stopData) })
-		n.disk.Go(func() { s.commit.run(n.stopDisk) })
 	}
+	n.disk.Go(func() { n.commit.run(n.stopDisk) })
 }
 
 // wantRing hears from a shard that a peer knows a newer ring.
@@ -215,9 +225,12 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	n.router.tell(core.Event{Drain: true})
 	var errs []error
+	byFrames := make(chan error, 1)
+	go func() { byFrames <- n.stopFrames(ctx) }() // both ways in drain at once
 	if err := n.api.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("requests were still in flight: %w", err), n.api.Close())
 	}
+	errs = append(errs, <-byFrames)
 	return errors.Join(append(errs, n.undo())...)
 }
 

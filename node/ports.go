@@ -10,6 +10,7 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/buildinfo"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/frames"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/node/wire"
 )
@@ -17,7 +18,10 @@ import (
 // ports are the TCP listeners of a node and how others reach them.
 type ports struct {
 	api, peer                   net.Listener
+	frames                      net.Listener // nil: off
+	token                       frames.Token
 	apiAddr, gossipAt, peerAddr string
+	framesAddr                  string // "": off
 }
 
 // openPorts listens before anything else starts, so that a taken port changes nothing.
@@ -28,6 +32,9 @@ func openPorts(cfg Config, s seams) (p ports, err error) {
 	if p.peer, err = listen(s, "--peer", cfg.Peer); err != nil {
 		return p, errors.Join(err, p.api.Close())
 	}
+	if p.frames, p.token, err = framesPort(cfg, s); err != nil {
+		return p, errors.Join(err, p.close())
+	}
 	for _, a := range []struct {
 		flag, bind string
 		to         *string
@@ -36,10 +43,23 @@ func openPorts(cfg Config, s seams) (p ports, err error) {
 			return p, errors.Join(fmt.Errorf("%s %s: %w", a.flag, a.bind, err), p.close())
 		}
 	}
+	if p.frames != nil {
+		if p.framesAddr, err = gossip.AdvertiseAddr(p.frames.Addr().String()); err != nil {
+			return p, errors.Join(fmt.Errorf("--frames %s: %w", cfg.Frames, err), p.close())
+		}
+	}
 	return p, nil
 }
 
-func (p *ports) close() error { return errors.Join(p.api.Close(), p.peer.Close()) }
+func (p *ports) close() error { return errors.Join(p.peer.Close(), p.closeClients()) }
+
+// closeClients closes the ports of clients.
+func (p *ports) closeClients() error {
+	if p.frames != nil {
+		return errors.Join(p.api.Close(), p.frames.Close())
+	}
+	return p.api.Close()
+}
 
 // listen names the flag when a port cannot be had.
 func listen(s seams, flag, addr string) (net.Listener, error) {
@@ -57,7 +77,7 @@ func (n *Node) lifeConfig(p ports) lifeConfig {
 	}
 	return lifeConfig{
 		Name: n.cfg.Name, Zone: n.cfg.Zone, Version: buildinfo.Version,
-		API: p.apiAddr, Gossip: p.gossipAt, Peer: p.peerAddr,
+		API: p.apiAddr, Gossip: p.gossipAt, Peer: p.peerAddr, Frames: p.framesAddr,
 		Join: len(n.cfg.Join) > 0, Expect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,
 		Feature: wire.ProtocolMax, Store: n.store, OnRing: n.onRing, OnConfirmed: n.onConfirmed, OnFatal: n.fail, Log: n.log, Times: times,
 		RaftPaused: n.testing.raftPaused(),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/frames"
 )
 
 // router brings messages to the shard they belong to, replies to the client that
@@ -49,9 +50,20 @@ func (r *router) tell(e core.Event) {
 
 // reply hands a reply to the goroutine that waits for it.
 func (r *router) reply(waiter any, reply *core.Reply) {
-	if w, ok := waiter.(*waiting); ok {
+	switch w := waiter.(type) {
+	case *waiting:
 		w.ch <- reply // has room for the one reply it gets
+	case frames.Waiter:
+		w.Reply(reply)
 	}
+}
+
+// shardOf is the index of the shard of the request's partition.
+func (r *router) shardOf(ring *hashring.Ring, req *core.Request) int {
+	if ring == nil || !ring.HasRing() || len(r.shards) == 1 {
+		return 0
+	}
+	return int(ring.PartitionOf(hashring.Hash(req.Bucket, req.Key))) % len(r.shards)
 }
 
 // waiting is a front end's goroutine that waits for its reply.
@@ -70,11 +82,7 @@ func (r *router) waiter() *waiting {
 func (r *router) do(ctx context.Context, ring *hashring.Ring, req *core.Request) *core.Reply {
 	w := r.waiter()
 	req.Waiter = w
-	s := r.shards[0]
-	if ring != nil && ring.HasRing() && len(r.shards) > 1 {
-		s = r.shards[int(ring.PartitionOf(hashring.Hash(req.Bucket, req.Key)))%len(r.shards)]
-	}
-	if !s.offer(core.Event{Request: req}) {
+	if s := r.shards[r.shardOf(ring, req)]; s.mailbox.late() || !s.offer(core.Event{Request: req}) {
 		r.idle.Put(w)
 		return busy(req)
 	}

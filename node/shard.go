@@ -2,12 +2,12 @@ package node
 
 import (
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/node/store"
 )
 
 const (
@@ -20,7 +20,8 @@ const (
 	statsEvery = time.Second
 )
 
-// shard drives one core: one goroutine that steps it, one that commits its batches.
+// shard drives one core on a goroutine of its own; the node's committer writes what
+// all of them stage.
 //
 //	mailbox -> Step -> Now          -> peers, clients
 //	                -> Batch        -> committer -> one synced write -> AfterSync -> peers, clients
@@ -29,6 +30,7 @@ const (
 //
 // While a batch syncs, the core goes on; its next batches join the next write.
 type shard struct {
+	id      int
 	core    *core.Core
 	mailbox *queue[core.Event]
 	out     outlet
@@ -45,16 +47,16 @@ type outlet interface {
 	reply(waiter any, r *core.Reply)
 }
 
-// backing is the store as a shard needs it.
+// backing is the store as a node needs it.
 type backing interface {
 	core.Engine
-	Commit(shard int, batches []*core.Batch) error
+	CommitAll(turn []store.Staged) error
 	Load(l core.Load) core.Loaded
 }
 
-func newShard(cfg core.Config, s backing, out outlet, clock func() core.Now, want func(uint64, hashring.SID), fatal func(error)) *shard {
-	sh := &shard{core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, loads: newQueue[core.Load](), clock: clock, want: want}
-	sh.commit = newCommitter(cfg.Shard, s, out, sh.mailbox, fatal)
+func newShard(cfg core.Config, s backing, out outlet, commit *committer, clock func() core.Now, want func(uint64, hashring.SID)) *shard {
+	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), clock: clock, want: want}
+	commit.serve(cfg.Shard, sh.mailbox)
 	return sh
 }
 
@@ -103,7 +105,7 @@ func (s *shard) run(stop <-chan struct{}) {
 // that the disk works while messages are encoded.
 func (s *shard) handle(r *core.Ready) time.Duration {
 	if r.Batch != nil || len(r.AfterSync) > 0 {
-		s.commit.add(r.Batch, r.AfterSync)
+		s.commit.add(s.id, r.Batch, r.AfterSync)
 	}
 	for i := range r.Now {
 		emit(s.out, &r.Now[i])
@@ -141,102 +143,6 @@ func (s *shard) load(store backing, stop <-chan struct{}) {
 		}
 		clear(todo)
 	}
-}
-
-// committer writes a shard's batches: all that gathered while the last write was
-// syncing go into the next one. There is no timer: an idle disk is used at once.
-type committer struct {
-	shard   int
-	store   backing
-	out     outlet
-	mailbox *queue[core.Event]
-	fatal   func(error)
-
-	mu      sync.Mutex
-	batches []*core.Batch
-	gated   []core.Gated
-	durable uint64
-	signal  chan struct{}
-}
-
-func newCommitter(shard int, s backing, out outlet, mailbox *queue[core.Event], fatal func(error)) *committer {
-	return &committer{shard: shard, store: s, out: out, mailbox: mailbox, fatal: fatal, signal: make(chan struct{}, 1)}
-}
-
-// add takes a step's batch (or nil) and what waits for it or for an earlier one.
-func (c *committer) add(b *core.Batch, after []core.Gated) {
-	c.mu.Lock()
-	if b != nil {
-		c.batches = append(c.batches, b)
-	}
-	var free []core.Gated
-	for _, g := range after {
-		if g.Seq <= c.durable {
-			free = append(free, g)
-		} else {
-			c.gated = append(c.gated, g)
-		}
-	}
-	c.mu.Unlock()
-	for i := range free {
-		emit(c.out, &free[i].Out)
-	}
-	select {
-	case c.signal <- struct{}{}:
-	default:
-	}
-}
-
-// run commits until stop is closed and everything handed over is on disk. A failed
-// write ends the process (D2): nothing that waits for it is ever sent.
-func (c *committer) run(stop <-chan struct{}) {
-	var batches []*core.Batch
-	var free []core.Gated
-	for stopping := false; !stopping; {
-		select {
-		case <-c.signal:
-		case <-stop:
-			stopping = true
-		}
-		for {
-			c.mu.Lock()
-			batches, c.batches = c.batches, batches[:0]
-			c.mu.Unlock()
-			if len(batches) == 0 {
-				break
-			}
-			if err := c.store.Commit(c.shard, batches); err != nil {
-				c.fatal(err)
-				return
-			}
-			free = c.release(batches[len(batches)-1].Seq, free)
-			clear(batches)
-		}
-	}
-}
-
-// release sends what waited for the batches up to seq and tells the core.
-func (c *committer) release(seq uint64, free []core.Gated) []core.Gated {
-	free = free[:0]
-	c.mu.Lock()
-	c.durable = seq
-	kept := c.gated[:0]
-	for _, g := range c.gated {
-		if g.Seq <= seq {
-			free = append(free, g)
-		} else {
-			kept = append(kept, g)
-		}
-	}
-	clear(c.gated[len(kept):])
-	c.gated = kept
-	c.mu.Unlock()
-	c.mailbox.put(core.Event{Synced: seq}, 0)
-	for i := range free {
-		emit(c.out, &free[i].Out)
-	}
-	clear(free)
-	return free
 }
 
 // seeded gives every shard randomness of its own from the system's.

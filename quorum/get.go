@@ -17,6 +17,11 @@ type Get struct {
 	replies   []getReply
 	asks      []Ask
 	object    *version.Object
+
+	// Room for three owners: one allocation instead of seven.
+	ownerRoom [inline]hashring.SID
+	replyRoom [inline]getReply
+	askRoom   [inline]Ask
 }
 
 type getReply struct {
@@ -31,6 +36,7 @@ type getReply struct {
 // must include after (a session's context; nil: anything will do).
 func NewGet(policy Policy, owners, fallbacks []hashring.SID, reachable func(hashring.SID) bool, after version.Vector) *Get {
 	g := &Get{policy: policy, after: after, fallbacks: fallbacks}
+	g.owners, g.replies, g.asks = g.ownerRoom[:0], g.replyRoom[:0], g.askRoom[:0]
 	for _, o := range owners {
 		if reachable(o) {
 			g.owners = append(g.owners, o)
@@ -47,7 +53,7 @@ func NewGet(policy Policy, owners, fallbacks []hashring.SID, reachable func(hash
 // Take returns the stores to ask now and forgets them.
 func (g *Get) Take() []Ask {
 	a := g.asks
-	g.asks = nil
+	g.asks = nil // not the room: the caller is still going through it when more come
 	return a
 }
 
@@ -152,13 +158,16 @@ func (g *Get) Stale() bool { return g.count(isAcked) >= g.policy.Need && !g.incl
 func (g *Get) Object() *version.Object { return g.object }
 
 // Waiting lists the stores that have been asked and have not answered.
-func (g *Get) Waiting() (out []hashring.SID) {
+func (g *Get) Waiting() []hashring.SID { return g.AppendWaiting(nil) }
+
+// AppendWaiting appends them to dst.
+func (g *Get) AppendWaiting(dst []hashring.SID) []hashring.SID {
 	for i := range g.replies {
 		if g.replies[i].state == asked {
-			out = append(out, g.replies[i].from)
+			dst = append(dst, g.replies[i].from)
 		}
 	}
-	return out
+	return dst
 }
 
 // Behind lists the owners whose reply was older than the object.

@@ -15,7 +15,15 @@ type Put struct {
 	used   []hashring.SID // stand-ins in use, for slots that find no spare one
 	next   int            // round robin over used
 	asks   []Ask
+
+	// Room for the slots and first asks of a write on three owners: one allocation
+	// instead of five.
+	slotRoom [inline]putSlot
+	askRoom  [inline]Ask
 }
+
+// inline is how many owners a machine has room for; more are allocated.
+const inline = 3
 
 type putSlot struct {
 	owner  hashring.SID
@@ -30,7 +38,11 @@ type putSlot struct {
 // NewPut plans a write on owners, the first N of the partition's list, with the
 // live fallbacks in clockwise order. The first asks are ready to be taken.
 func NewPut(policy Policy, owners, fallbacks []hashring.SID, reachable func(hashring.SID) bool) *Put {
-	p := &Put{policy: policy, slots: make([]putSlot, len(owners)), spare: fallbacks}
+	p := &Put{policy: policy, spare: fallbacks}
+	p.asks = p.askRoom[:0]
+	if p.slots = p.slotRoom[:min(len(owners), inline)]; len(owners) > inline {
+		p.slots = make([]putSlot, len(owners))
+	}
 	for i, o := range owners {
 		s := &p.slots[i]
 		s.owner = o
@@ -52,7 +64,7 @@ func NewPut(policy Policy, owners, fallbacks []hashring.SID, reachable func(hash
 // Take returns the stores to ask now and forgets them.
 func (p *Put) Take() []Ask {
 	a := p.asks
-	p.asks = nil
+	p.asks = nil // not the room: the caller is still going through it when more come
 	return a
 }
 

@@ -28,11 +28,15 @@ type listen struct {
 }
 
 func listens(cfg *node.Config) []listen {
-	return []listen{
+	all := []listen{
 		{"--api", cfg.API, []string{"tcp"}},
 		{"--gossip", cfg.Gossip, []string{"tcp", "udp"}},
 		{"--peer", cfg.Peer, []string{"tcp"}},
 	}
+	if cfg.Frames != "" {
+		all = append(all, listen{"--frames", cfg.Frames, []string{"tcp"}})
+	}
+	return all
 }
 
 func tryListen(ctx context.Context, l listen) error {

@@ -1,6 +1,7 @@
 package leveldisk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -179,6 +180,21 @@ func (l *logFile) recordAfter(off int64, need int, later func(head []byte) bool)
 		}
 	}
 	return 0, false, nil
+}
+
+// zerosFrom tells whether nothing but zeros follows.
+func (l *logFile) zerosFrom(off int64) (bool, error) {
+	for off < l.size {
+		b, err := l.rest(off)
+		if err != nil {
+			return false, err
+		}
+		if !bytes.Equal(b, zeros[:len(b)]) {
+			return false, nil
+		}
+		off += int64(len(b))
+	}
+	return true, nil
 }
 
 // head collects the first need payload bytes of the record at off over several

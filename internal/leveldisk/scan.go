@@ -199,6 +199,9 @@ func scanJournal(l *logFile, fd storage.FileDesc, next *seqRange, count *int) (*
 	if err != nil || t.why == "" {
 		return nil, err
 	}
+	if clean, err := l.zerosFrom(t.end); clean || err != nil {
+		return nil, err // filled ahead (ahead.go)
+	}
 	// A file system may show a journal's unwritten end as zeros or as the old bytes
 	// of some other file. So a later record counts only if its number is one that
 	// can follow here: above the bad record's, by no more entries than fit (an entry

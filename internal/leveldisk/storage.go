@@ -119,7 +119,11 @@ func (s *Storage) Create(fd storage.FileDesc) (storage.Writer, error) {
 		// next rotation, and all writers waiting there.
 		runtime.Gosched()
 	}
-	return &writer{Writer: w, s: s, fd: fd}, nil
+	out := &writer{Writer: w, s: s, fd: fd}
+	if fd.Type == storage.TypeJournal {
+		out.ahead.file, _ = w.(aheadFile)
+	}
+	return out, nil
 }
 
 // Rename is durable when it returns.
@@ -161,6 +165,7 @@ type writer struct {
 	s     *Storage
 	fd    storage.FileDesc
 	dirty bool // bytes since the last sync; goleveldb uses a writer from one goroutine at a time
+	ahead ahead
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -173,6 +178,9 @@ func (w *writer) Write(p []byte) (int, error) {
 	w.dirty = true
 	n, err := w.Writer.Write(p)
 	w.s.written.Add(int64(n))
+	if err == nil {
+		err = w.ahead.wrote(n)
+	}
 	if err != nil {
 		return n, w.s.fail("write", w.fd, err)
 	}
@@ -184,7 +192,11 @@ func (w *writer) Sync() error {
 		return err
 	}
 	start := time.Now()
-	if err := w.Writer.Sync(); err != nil {
+	sync := w.Writer.Sync
+	if w.ahead.file != nil {
+		sync = w.ahead.file.Datasync
+	}
+	if err := sync(); err != nil {
 		return w.s.fail("sync", w.fd, err)
 	}
 	w.s.syncs.Add(1)
@@ -199,6 +211,9 @@ func (w *writer) Close() error {
 	var err error
 	if w.dirty && w.fd.Type == storage.TypeJournal && w.s.ok() == nil {
 		err = w.Sync()
+	}
+	if err == nil && w.s.ok() == nil {
+		err = w.ahead.trim()
 	}
 	return errors.Join(err, w.Writer.Close())
 }

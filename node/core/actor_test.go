@@ -107,7 +107,7 @@ func TestAWriteWithoutContextReplacesWhatTheCoordinatorHolds(t *testing.T) {
 // D4, E1: a record that cannot be trusted is not absent. It is not read, nobody
 // mints on it, and the store's next dots are a new actor's.
 func TestACorruptRecordIsNeitherAbsentNorMintedOn(t *testing.T) {
-	w := coldWorld(t, "abc")
+	w := newWorld(t, "abc", 1)
 	w.put("a", "strict", "k", "v1", wOf(3))
 	w.put("a", "strict", "other", "v", wOf(3))
 	a := w.node("a")
@@ -140,7 +140,7 @@ func TestACorruptRecordIsNeitherAbsentNorMintedOn(t *testing.T) {
 
 // With every owner's copy quarantined there is no answer, but never "not found".
 func TestAllCopiesCorrupt(t *testing.T) {
-	w := coldWorld(t, "abcde")
+	w := newWorld(t, "abcde", 1)
 	w.put("a", "sloppy", "k", "v1", wOf(3))
 	for _, n := range w.nodes {
 		n.disk.corrupt[rowKey{bucket: 2, key: "k"}] = true
@@ -157,7 +157,7 @@ func TestAllCopiesCorrupt(t *testing.T) {
 // An owner that takes another's copy of a corrupt record refuses it, and the hint of
 // it finds a stand-in.
 func TestAWriteToACorruptRecordFindsAStandIn(t *testing.T) {
-	w := coldWorld(t, "abcd")
+	w := newWorld(t, "abcd", 1)
 	w.node("c").disk.corrupt[rowKey{bucket: 2, key: "k"}] = true
 	r := w.put("a", "sloppy", "k", "v", wOf(3))
 	w.expect("receipt", r.Receipt.String(), "n=3, need=3, acks=3, owners=2, fallbacks=1, synced=3")

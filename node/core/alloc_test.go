@@ -6,14 +6,17 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/version"
 )
 
 // The data path is counted in allocations: time depends on the machine, these do not.
 // A change that needs more must say why and raise the figure.
 const (
-	allocsPut  = 38 // a W=2 of 3 put at an owner: request, sync, one ack, the late ack
-	allocsGet1 = 3  // an R=1 get at an owner of a settled key
-	allocsGet2 = 28 // an R=2 get at an owner: request, one reply
+	allocsPut   = 18 // a W=2 of 3 put at an owner: request, sync, one ack, the late ack
+	allocsGet1  = 2  // an R=1 get at an owner of a settled key
+	allocsGet2  = 10 // an R=2 get at an owner: request, one reply
+	allocsMerge = 7  // a replica's write: the next version of a key, sync, ack
+	allocsRead  = 2  // a replica's read of a settled key
 )
 
 // bare is one core with its peers played by hand.
@@ -24,6 +27,10 @@ type bare struct {
 	ids  uint64
 	key  []byte
 	ev   [1]Event
+
+	other  []byte
+	theirs *version.Object
+	count  uint64
 }
 
 func newBare() *bare {
@@ -31,6 +38,8 @@ func newBare() *bare {
 	b.core = New(Config{Self: sidOf("a"), Shards: 1, Rand: rand.New(rand.NewPCG(1, 2))}, b.disk)
 	b.step(Event{Ring: hashring.NewRing(ringState("abc", 1, 3))})
 	b.step(Event{Confirmed: true})
+	b.other, b.count = []byte("another-key"), 1
+	b.theirs = version.Write(nil, nil, version.Sibling{Dot: version.Dot{Actor: 9, Counter: 1}, Value: b.key})
 	return b
 }
 
@@ -75,6 +84,18 @@ func (b *bare) get(need Count) {
 	b.step(Event{})
 }
 
+// merge is a write that another node coordinates, from its message to its ack.
+func (b *bare) merge() {
+	b.step(Event{Message: &Message{Kind: MsgWrite, From: sidOf("b"), ID: 1, RingVersion: 10, Epoch: 5, Bucket: 3, Key: b.other, Hash: 7, Object: b.theirs}})
+	b.count++
+	b.theirs = version.Write(b.theirs, b.theirs.Context, version.Sibling{Dot: version.Dot{Actor: 9, Counter: b.count}, Value: b.key})
+	b.step(Event{Synced: b.core.lastSeq})
+}
+
+func (b *bare) read() {
+	b.step(Event{Message: &Message{Kind: MsgRead, From: sidOf("b"), ID: 1, RingVersion: 10, Epoch: 5, Bucket: 3, Key: b.key}})
+}
+
 func TestAllocations(t *testing.T) {
 	b := newBare()
 	value := make([]byte, 80)
@@ -86,6 +107,8 @@ func TestAllocations(t *testing.T) {
 		"put":     {func() { b.put(value) }, allocsPut},
 		"get r=1": {func() { b.get(1) }, allocsGet1},
 		"get r=2": {func() { b.get(2) }, allocsGet2},
+		"merge":   {b.merge, allocsMerge},
+		"read":    {b.read, allocsRead},
 	} {
 		if got := testing.AllocsPerRun(300, c.do); got > c.want*1.1 {
 			t.Errorf("%s: %v allocations, were %v", what, got, c.want)

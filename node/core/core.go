@@ -33,8 +33,6 @@ const (
 	parkedFor     = 2 * time.Second
 	suspectFor    = time.Second            // fast suspicion expires by itself
 	lateAfter     = 500 * time.Millisecond // an owner that has not acked by then gets a stand-in
-	hedgeMin      = 4 * time.Millisecond   // never hedge a read sooner
-	hedgeFactor   = 2                      // times the observed p95
 	finishFor     = 5 * time.Second        // a write that has been answered waits so long for the other owners
 	maxRequestAge = MaxDeadline
 )
@@ -52,8 +50,6 @@ type Config struct {
 	Boot uint64
 	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
 	HintBytes int64
-	// CacheBytes bounds the settled records kept in memory. 0: 4 MiB; negative: none.
-	CacheBytes int
 }
 
 // Core is one shard. Not safe for concurrent use: one goroutine steps it.
@@ -71,7 +67,6 @@ type Core struct {
 
 	parts    map[uint32]*part
 	overlay  overlay
-	cache    cache
 	clock    version.Clock
 	suspects map[hashring.SID]time.Duration // until
 
@@ -79,20 +74,23 @@ type Core struct {
 	lastOp uint64
 	loads  map[uint64]func(*Loaded)
 	timers timers
-	waits  []wait
+	waits  fifo[wait]
 	parked []parkedMessage
 
-	readLatency quantile
-	pulls       int // hint pulls under way
-	hintBytes   int64
+	pace      pace
+	pulls     int // hint pulls under way
+	hintBytes int64
 
-	batch    *Batch
-	lastSeq  uint64 // of the newest batch handed out or being filled
-	durable  uint64
-	boundSeq uint64 // of the batch with the clock's newest bound
-	touched  []*part
-	ready    Ready
-	stats    Stats
+	batch       *Batch
+	lastSeq     uint64 // of the newest batch handed out or being filled
+	lastRecords int    // in the batch before
+	durable     uint64
+	boundSeq    uint64 // of the batch with the clock's newest bound
+	touched     []*part
+	order       []hashring.SID // of readOrder
+	waiting     []hashring.SID // of getOp.waiting
+	ready       Ready
+	stats       Stats
 }
 
 // op is a request this shard coordinates and has not finished.
@@ -116,9 +114,6 @@ func New(cfg Config, eng Engine) *Core {
 	if cfg.HintBytes == 0 {
 		cfg.HintBytes = 256 << 20
 	}
-	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 4 << 20
-	}
 	if cfg.Boot == 0 {
 		cfg.Boot = cfg.Rand.Uint64()
 	}
@@ -126,10 +121,10 @@ func New(cfg Config, eng Engine) *Core {
 		cfg: cfg, eng: eng,
 		parts:    map[uint32]*part{},
 		overlay:  newOverlay(),
-		cache:    newCache(cfg.CacheBytes),
 		clock:    version.NewClock(cfg.HLCBound),
 		echoes:   map[hashring.SID]Echo{},
 		suspects: map[hashring.SID]time.Duration{},
+		pace:     newPace(),
 		ops:      map[uint64]op{},
 		lastOp:   cfg.Rand.Uint64() >> 16, // a late reply to the process before this one must meet no op of this one
 		loads:    map[uint64]func(*Loaded){},
@@ -225,20 +220,11 @@ func (c *Core) onSynced(seq uint64) {
 		seq = min(seq+1, c.lastSeq)
 	}
 	c.durable = max(c.durable, seq)
-	c.overlay.settle(c.durable, &c.cache)
-	n := 0
-	for n < len(c.waits) && c.waits[n].seq <= c.durable {
-		n++
-	}
-	done := c.waits[:n]
-	c.waits = c.waits[n:]
-	for _, w := range done {
-		if o := c.ops[w.op]; o != nil {
+	c.overlay.settle(c.durable)
+	for c.waits.len() > 0 && c.waits.first().seq <= c.durable {
+		if o := c.ops[c.waits.pop().op]; o != nil {
 			o.onDurable(c)
 		}
-	}
-	if len(c.waits) == 0 {
-		c.waits = nil
 	}
 }
 
@@ -246,13 +232,11 @@ func (c *Core) onSynced(seq uint64) {
 func (c *Core) awaitSync(seq, id uint64) {
 	if seq > c.durable {
 		// seq is the newest batch or an older one: keep the list in order.
-		at := len(c.waits)
-		for at > 0 && c.waits[at-1].seq > seq {
-			at--
+		c.waits.push(wait{seq, id})
+		w := c.waits.items[c.waits.head:]
+		for at := len(w) - 1; at > 0 && w[at-1].seq > seq; at-- {
+			w[at], w[at-1] = w[at-1], w[at]
 		}
-		c.waits = append(c.waits, wait{})
-		copy(c.waits[at+1:], c.waits[at:])
-		c.waits[at] = wait{seq, id}
 		return
 	}
 	c.ops[id].onDurable(c)

@@ -149,3 +149,11 @@ func (d *disk) checkCounters(t testing.TB, name string) {
 		t.Errorf("%s: partition %d has no counters", name, p)
 	}
 }
+
+// rowKey names a record (target zero) or a hint.
+type rowKey struct {
+	partition uint32
+	bucket    hashring.BucketID
+	target    hashring.SID
+	key       string
+}

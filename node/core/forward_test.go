@@ -248,6 +248,23 @@ func TestAResentDeleteClaimsNothingItsReadHasSeen(t *testing.T) {
 	}
 }
 
+// A delete with its client's own context claims just that context again.
+func TestAResentDeleteClaimsItsContextAgain(t *testing.T) {
+	for _, at := range []string{"a", "d"} {
+		w := newWorld(t, "abcde", 1)
+		zero := w.put("a", "strict", "k", "v0", wOf(3))
+		w.put("c", "strict", "k", "v1", having(zero), wOf(3))
+		old := w.put("b", "strict", "k", "v2", having(zero), wOf(3))
+		w.expect("deleted", w.show(w.del("a", "strict", "k", having(old), id(9))), "applied")
+		again := w.del(at, "strict", "k", having(old), id(9))
+		if !again.Context.Seen.Dominates(old.Context.Seen) {
+			t.Errorf("through %s: %v does not cover %v", at, again.Context.Seen, old.Context.Seen)
+		}
+		w.put("b", "strict", "k", "v3", having(again), wOf(3))
+		w.expect("in the end", w.settle("strict", "k"), "v1 v3")
+	}
+}
+
 // A write that was minted here is not minted again when it is sent again; while it
 // is not durable the repeat waits for the same sync (D1).
 func TestAResentWriteIsNotMintedAgain(t *testing.T) {

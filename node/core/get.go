@@ -13,6 +13,7 @@ import (
 // behind are repaired, in a strict read before the answer (E11).
 type getOp struct {
 	id       uint64
+	origin   origin
 	plan     plan
 	key      []byte
 	tally    *quorum.Get
@@ -21,8 +22,9 @@ type getOp struct {
 	started  time.Duration
 	deadline time.Duration
 	hedged   bool
-	repair   *quorum.Put // E11: the write-back that the answer waits for
-	repairAt uint64      // the batch that makes this store's copy of it durable
+	spare    hashring.SID // that was asked because another was late
+	repair   *quorum.Put  // E11: the write-back that the answer waits for
+	repairAt uint64       // the batch that makes this store's copy of it durable
 	object   *version.Object
 	done     func(c *Core, g *getOp, code Code)
 }
@@ -37,9 +39,7 @@ func (c *Core) startGet(to origin, r *Request, pl plan) {
 		return
 	}
 	c.stats.Reads++
-	c.read(r, pl, policy, func(c *Core, g *getOp, code Code) {
-		c.answer(to, g.reply(c, code))
-	})
+	c.read(to, r, pl, policy, nil)
 }
 
 // readHere is the whole of a read with R=1 at an owner whose copy is settled.
@@ -59,9 +59,9 @@ func (c *Core) readHere(to origin, r *Request, pl *plan, policy quorum.Policy) b
 }
 
 // read starts gathering; done is called once, with OK and the joined object in g,
-// or with why there is none.
-func (c *Core) read(r *Request, pl plan, policy quorum.Policy, done func(*Core, *getOp, Code)) {
-	g := &getOp{plan: pl, key: r.Key, started: c.now.Mono, deadline: c.deadlineOf(r), done: done}
+// or with why there is none. nil: it is answered.
+func (c *Core) read(to origin, r *Request, pl plan, policy quorum.Policy, done func(*Core, *getOp, Code)) {
+	g := &getOp{origin: to, plan: pl, key: r.Key, started: c.now.Mono, deadline: c.deadlineOf(r), done: done}
 	w := pl.bucket.W
 	if w == 0 {
 		w = hashring.Majority(policy.N)
@@ -71,23 +71,21 @@ func (c *Core) read(r *Request, pl plan, policy quorum.Policy, done func(*Core, 
 	if r.HasAfter {
 		after = r.After.Seen
 	}
+	c.pace.began()
 	g.tally = quorum.NewGet(policy, c.readOrder(&pl), c.fallbacks(&pl), c.reachable, after)
 	g.id = c.addOp(g)
 	c.timers.add(g.deadline, g.id, timerDeadline)
 	if len(pl.owners) > policy.Need {
-		c.timers.add(c.now.Mono+c.hedgeAfter(), g.id, timerHedge)
+		c.timers.add(c.now.Mono+c.pace.hedgeAfter(g.waiting(c)), g.id, timerHedge)
 		c.timers.add(c.now.Mono+lateAfter, g.id, timerLate)
 	}
 	g.pump(c)
 }
 
-// hedgeAfter is when a reply is later than nearly all: then a spare owner is asked.
-func (c *Core) hedgeAfter() time.Duration {
-	return max(hedgeMin, hedgeFactor*c.readLatency.estimate)
-}
-
 // readOrder puts this store first, then the other owners, beginning behind it, so
-// that the reads of different coordinators fall on different replicas.
+// that the reads of different coordinators fall on different replicas; a store that
+// answers much later than the next one comes after it. It is valid
+// until the next call.
 func (c *Core) readOrder(pl *plan) []hashring.SID {
 	n := len(pl.owners)
 	at := int(c.lastOp) % n
@@ -96,8 +94,9 @@ func (c *Core) readOrder(pl *plan) []hashring.SID {
 			at = i
 		}
 	}
-	out := make([]hashring.SID, 0, n)
-	return append(append(out, pl.owners[at:]...), pl.owners[:at]...)
+	c.order = append(append(c.order[:0], pl.owners[at:]...), pl.owners[:at]...)
+	c.pace.shun(c.order)
+	return c.order
 }
 
 func (g *getOp) pump(c *Core) {
@@ -115,6 +114,9 @@ func (g *getOp) pump(c *Core) {
 
 func (g *getOp) ask(c *Core, a quorum.Ask) {
 	fallback := !a.Target.IsZero()
+	if g.hedged && g.spare.IsZero() {
+		g.spare = a.To
+	}
 	switch {
 	case a.To == c.cfg.Self:
 		g.readOwn(c, fallback)
@@ -162,7 +164,9 @@ func (g *getOp) onMessage(c *Core, m *Message) {
 	case m.Reason != quorum.ReasonNone:
 		g.tally.Fail(m.From, m.Reason)
 	default:
-		c.readLatency.add(c.now.Mono - g.started)
+		if m.From != g.spare { // it was not asked at the start
+			c.pace.took(m.From, c.now.Mono-g.started)
+		}
 		g.tally.Reply(m.From, m.Object)
 	}
 	g.pump(c)
@@ -179,11 +183,8 @@ func (g *getOp) onDown(c *Core, store hashring.SID) {
 func (g *getOp) onTimer(c *Core, k timerKind) {
 	switch k {
 	case timerHedge:
-		if !g.hedged && g.repair == nil && len(g.tally.Waiting()) > 0 {
-			g.hedged = true
-			c.stats.Hedges++
-			g.tally.More()
-			g.pump(c)
+		if g.repair == nil {
+			g.hedge(c)
 		}
 	case timerLate:
 		if g.repair != nil {
@@ -206,6 +207,30 @@ func (g *getOp) onTimer(c *Core, k timerKind) {
 		}
 		g.finish(c, code)
 	}
+}
+
+// hedge asks a spare store beside those that are late.
+func (g *getOp) hedge(c *Core) {
+	waiting := g.waiting(c)
+	for _, s := range waiting {
+		if s != c.cfg.Self {
+			c.pace.took(s, c.now.Mono-g.started+1) // at least: it may not be waited for any more
+		}
+	}
+	if len(waiting) == 0 || !c.pace.spend() {
+		return
+	}
+	g.hedged = true
+	if g.tally.More() {
+		c.stats.Hedges++
+	}
+	g.pump(c)
+}
+
+// waiting lists the stores that this read waits for; valid until the next call.
+func (g *getOp) waiting(c *Core) []hashring.SID {
+	c.waiting = g.tally.AppendWaiting(c.waiting[:0])
+	return c.waiting
 }
 
 func (g *getOp) settle(c *Core) {
@@ -286,6 +311,10 @@ func (g *getOp) repairOne(c *Core, s hashring.SID, id uint64) {
 
 func (g *getOp) finish(c *Core, code Code) {
 	delete(c.ops, g.id)
+	if g.done == nil {
+		c.answer(g.origin, g.reply(c, code))
+		return
+	}
 	g.done(c, g, code)
 }
 
@@ -311,7 +340,7 @@ func (g *getOp) reply(c *Core, code Code) *Reply {
 // readReply shows an object to a reader at this moment.
 func (c *Core) readReply(pl *plan, o *version.Object) *Reply {
 	r := &Reply{Code: OK, Object: o, Partition: pl.partition}
-	if len(o.Live(c.now.WallMS)) == 0 {
+	if !o.IsLive(c.now.WallMS) {
 		r.Code, r.Detail = KeyNotFound, "the key does not exist"
 	}
 	if o != nil {
@@ -333,7 +362,7 @@ func (c *Core) readThenDelete(to origin, r *Request, pl plan) {
 		return
 	}
 	deadline := c.deadlineOf(r)
-	c.read(r, pl, policy, func(c *Core, g *getOp, code Code) {
+	c.read(to, r, pl, policy, func(c *Core, g *getOp, code Code) {
 		switch {
 		case code != OK:
 			reply := g.reply(c, code)
@@ -349,7 +378,7 @@ func (c *Core) readThenDelete(to origin, r *Request, pl plan) {
 		default:
 			rest := *r
 			// E9: the tombstone is newer than what it deletes.
-			rest.HasContext, rest.Context = true, contextOf(&pl, g.object.MaxHLC(), g.object.Context)
+			rest.HasContext, rest.ReadFirst, rest.Context = true, true, contextOf(&pl, g.object.MaxHLC(), g.object.Context)
 			rest.Timeout = max(deadline-c.now.Mono, time.Millisecond)
 			c.beginWrite(to, &rest, pl)
 		}

@@ -121,7 +121,7 @@ func (c *Core) onScan(m *Message) {
 			reply.Cursor = l.Rows[n-1].Key
 		}
 		for _, row := range l.Rows {
-			if len(row.Object.Live(c.now.WallMS)) > 0 {
+			if row.Object.IsLive(c.now.WallMS) {
 				reply.Rows = append(reply.Rows, row)
 			}
 		}

@@ -185,7 +185,7 @@ func TestListsDoNotSkipCorruptRecords(t *testing.T) {
 // inspect shows every owner and every stand-in that keeps something, in all states,
 // repairs nothing, and compares with the join of the owners that answered.
 func TestInspect(t *testing.T) {
-	w := coldWorld(t, "abcde")
+	w := newWorld(t, "abcde", 1)
 	look := func(at, key string) string {
 		var out []string
 		r := w.do(w.node(at), &Request{Op: OpInspect, Bucket: "sloppy", Key: []byte(key)})

@@ -172,9 +172,6 @@ func (m *mini) set(names string, seed uint64) {
 	m.truth = newTruth(w)
 	narrow := r.IntN(8) == 0
 	for _, n := range w.nodes {
-		if n.cache = -1; seed%2 == 0 {
-			n.cache = 500 // a record or two
-		}
 		if narrow { // room for a hint or two
 			n.hintBytes = int64(1 + r.IntN(300))
 		}

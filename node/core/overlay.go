@@ -11,78 +11,13 @@ import (
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
-// overlay is what has been staged and is not yet durable: newest object per row,
-// with the batch it is in. Reads look here before the engine.
-type overlay struct {
-	rows  map[rowKey]staged
-	queue []settling // in order of seq
-	bytes int
-}
-
-// rowKey names a record (target zero) or a hint.
-type rowKey struct {
-	partition uint32
-	bucket    hashring.BucketID
-	target    hashring.SID
-	key       string
-}
-
-type staged struct {
-	object *version.Object // nil: dropped
-	gen    uint64
-	seq    uint64
-}
-
-type settling struct {
-	seq  uint64
-	key  rowKey
-	size int
-}
-
-func newOverlay() overlay { return overlay{rows: map[rowKey]staged{}} }
-
-func (o *overlay) put(k rowKey, s staged) {
-	size := s.object.Size() + len(k.key)
-	o.rows[k] = s
-	o.queue = append(o.queue, settling{s.seq, k, size})
-	o.bytes += size
-}
-
-// settle hands rows whose newest object is durable over to the cache.
-func (o *overlay) settle(durable uint64, to *cache) {
-	n := 0
-	for n < len(o.queue) && o.queue[n].seq <= durable {
-		q := &o.queue[n]
-		if s, ok := o.rows[q.key]; ok && s.seq <= durable {
-			delete(o.rows, q.key)
-			if q.key.target.IsZero() {
-				to.put(q.key.bucket, q.key.key, s.object)
-			}
-		}
-		o.bytes -= q.size
-		q.key.key = "" // the queue's array must not keep it alive
-		n++
-	}
-	if o.queue = o.queue[n:]; len(o.queue) == 0 {
-		o.queue = nil
-	}
-}
-
 // record reads a key's newest object here and the batch that makes it durable
 // (0: it is). ErrCorrupt: there is one that cannot be trusted.
 func (c *Core) record(p uint32, b hashring.BucketID, key []byte) (*version.Object, uint64, error) {
-	if len(c.overlay.rows) != 0 {
-		if s, ok := c.overlay.rows[rowKey{partition: p, bucket: b, key: string(key)}]; ok {
-			return s.object, s.seq, nil
-		}
-	}
-	if o, ok := c.cache.get(b, key); ok {
-		return o, 0, nil
+	if s := c.overlay.record(p, b, key); s != nil {
+		return s.object, s.seq, nil
 	}
 	o, err := c.eng.Record(p, b, key)
-	if err == nil && o != nil {
-		c.cache.put(b, string(key), o)
-	}
 	if plant.Is(plant.CorruptIsAbsent) {
 		err = nil
 	}
@@ -95,7 +30,7 @@ func (c *Core) record(p uint32, b hashring.BucketID, key []byte) (*version.Objec
 
 // hint reads one hint likewise.
 func (c *Core) hint(p uint32, b hashring.BucketID, key []byte, target hashring.SID) (o *version.Object, gen, seq uint64, err error) {
-	if s, ok := c.overlay.rows[rowKey{p, b, target, string(key)}]; ok {
+	if s := c.overlay.hint(p, b, key, target); s != nil {
 		return s.object, s.gen, s.seq, nil
 	}
 	o, gen, err = c.eng.Hint(p, b, key, target)
@@ -106,7 +41,7 @@ func (c *Core) hint(p uint32, b hashring.BucketID, key []byte, target hashring.S
 func (c *Core) open() *Batch {
 	if c.batch == nil {
 		c.lastSeq++
-		c.batch = &Batch{Seq: c.lastSeq}
+		c.batch = &Batch{Seq: c.lastSeq, Records: make([]RecordWrite, 0, min(c.lastRecords, maxSpare)+1)}
 	}
 	return c.batch
 }
@@ -140,7 +75,7 @@ func (c *Core) stageRecord(p *part, b hashring.BucketID, key []byte, hash uint64
 	}
 	batch := c.open()
 	batch.Records = append(batch.Records, RecordWrite{p.id, b, key, LeafOf(hash), now})
-	c.overlay.put(rowKey{partition: p.id, bucket: b, key: string(key)}, staged{now, 0, batch.Seq})
+	c.overlay.putRecord(p.id, b, key, now, batch.Seq)
 	p.countRecord(old, -1)
 	p.countRecord(now, +1)
 	c.touch(p)
@@ -151,7 +86,7 @@ func (c *Core) stageRecord(p *part, b hashring.BucketID, key []byte, hash uint64
 func (c *Core) stageHint(p *part, w HintWrite, old *version.Object) uint64 {
 	batch := c.open()
 	batch.Hints = append(batch.Hints, w)
-	c.overlay.put(rowKey{w.Partition, w.Bucket, w.Target, string(w.Key)}, staged{w.Object, w.Gen, batch.Seq})
+	c.overlay.putHint(&w, batch.Seq)
 	c.hintBytes += p.countHint(w.Target, old, w.Object)
 	c.touch(p)
 	return batch.Seq
@@ -177,6 +112,7 @@ func (c *Core) closeBatch() {
 		}
 	}
 	c.touched = c.touched[:0]
+	c.lastRecords = len(c.batch.Records)
 	c.ready.Batch, c.batch = c.batch, nil
 }
 

@@ -23,6 +23,7 @@ type putOp struct {
 	context  version.Context // for the client
 	tally    *quorum.Put
 	local    []localCopy
+	room     [1]localCopy // most writes have one
 	started  time.Duration
 	deadline time.Duration
 	answered bool
@@ -66,7 +67,7 @@ func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
 		return
 	}
 	o := &putOp{origin: to, plan: pl, key: r.Key, object: object, context: context, tally: tally, started: c.now.Mono, deadline: c.deadlineOf(r)}
-	o.id = c.addOp(o)
+	o.id, o.local = c.addOp(o), o.room[:0]
 	if owner {
 		o.stageOwn(c, local)
 	} else {
@@ -114,8 +115,8 @@ func (c *Core) localObject(pl *plan, key []byte, owner bool) (*version.Object, e
 func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object) (*version.Object, version.Context, Code) {
 	seen := r.Context.Seen
 	if again := findRequest(local, r.ID); again != nil { // E16: a re-sent write that has been minted here
-		switch { // the context of a delete may be what was read for this try of it, not what it deleted at first
-		case r.HasContext && r.Op == OpPut:
+		switch { // what was read for this try of a delete is not what it deleted at first
+		case r.HasContext && !r.ReadFirst:
 		case len(local.Siblings) == 1 || plant.Is(plant.ResentContext):
 			seen = local.Context
 		default:
@@ -123,8 +124,9 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object) (*version.
 		}
 		return local, contextOf(pl, again.HLC, seen.With(again.Dot)), OK
 	}
+	whole := local == nil && len(seen) == 0 // the writer has seen all there is
 	if (!r.HasContext || plant.Is(plant.EmptyContext) && len(seen) == 0) && r.Op == OpPut && local != nil {
-		seen = local.Context
+		seen, whole = local.Context, true
 	}
 	stamp := c.stamp(max(local.MaxHLC(), r.Context.HLC))
 	s := version.Sibling{HLC: stamp, Tombstone: r.Op == OpDelete, Request: r.ID}
@@ -149,6 +151,9 @@ func (c *Core) mintWrite(pl *plan, r *Request, local *version.Object) (*version.
 	}
 	if plant.Is(plant.ContextTooWide) {
 		seen = object.Context
+	}
+	if whole {
+		return object, contextOf(pl, stamp, object.Context), OK
 	}
 	return object, contextOf(pl, stamp, seen.With(s.Dot)), OK
 }
@@ -301,7 +306,7 @@ func (o *putOp) settle(c *Core) {
 		case quorum.Won:
 			o.answered = true
 			c.stats.Writes++
-			c.answer(o.origin, &Reply{Outcome: Applied, Object: brief(o.object), Context: o.context, Receipt: o.tally.Receipt(), Partition: o.plan.partition})
+			c.answer(o.origin, &Reply{Outcome: Applied, Object: o.object.Brief(), Context: o.context, Receipt: o.tally.Receipt(), Partition: o.plan.partition})
 		case quorum.Lost:
 			o.fail(c, ReplicaFailure, "too few replicas took the write; it may still spread")
 		}
@@ -318,16 +323,6 @@ func (o *putOp) settle(c *Core) {
 func (o *putOp) fail(c *Core, code Code, detail string) {
 	o.answered = true
 	c.answer(o.origin, &Reply{Code: code, Outcome: Unknown, Detail: detail, Receipt: o.tally.Receipt(), Failed: o.tally.Failures(), Partition: o.plan.partition})
-}
-
-// brief is the object without its values: what the answer to a write needs for its ETag.
-func brief(o *version.Object) *version.Object {
-	out := &version.Object{Context: o.Context, Siblings: make([]version.Sibling, len(o.Siblings))}
-	for i, s := range o.Siblings {
-		s.Value = nil
-		out.Siblings[i] = s
-	}
-	return out
 }
 
 // noQuorum refuses a write before anything was staged.

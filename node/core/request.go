@@ -62,6 +62,7 @@ type Request struct {
 
 	HasContext bool
 	Context    version.Context // Quorate-Context of a write; bucket and key hash are checked here
+	ReadFirst  bool            // the context is no client's: it was read for this try of a delete without one
 	HasAfter   bool
 	After      version.Context // Quorate-Read-After
 

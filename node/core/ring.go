@@ -20,6 +20,7 @@ func (c *Core) onRing(r *hashring.Ring) {
 	old := c.ring
 	c.ring = r
 	clear(c.echoes)
+	c.pace.forget(r)
 	if old == nil || !old.HasRing() && r.HasRing() {
 		c.begins(r)
 	}

@@ -1,9 +1,6 @@
 package core
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // timerKind says which of an op's timers fired.
 type timerKind uint8
@@ -13,6 +10,7 @@ const (
 	timerLate                          // a store is overdue: ask another
 	timerHedge                         // a read reply is later than most: ask a spare one
 	timerOver                          // a copy of a forward is too old to be minted
+	timerKinds
 )
 
 type timer struct {
@@ -21,53 +19,111 @@ type timer struct {
 	kind timerKind
 }
 
-// timers is a heap by time, then op, then kind: the order must not depend on how
-// the heap happened to be built.
-type timers struct{ heap timerHeap }
+func (t *timer) before(o *timer) bool {
+	if t.at != o.at {
+		return t.at < o.at
+	}
+	if t.op != o.op {
+		return t.op < o.op
+	}
+	return t.kind < o.kind
+}
+
+// timers come in the order of time, then op, then kind, however they were added.
+// Most timers of a kind are added in the order in which they are due, since they wait
+// equally long: those stand in a queue of their kind. The others are in a heap.
+type timers struct {
+	lanes [timerKinds]fifo[timer]
+	heap  []timer
+}
 
 func (t *timers) add(at time.Duration, op uint64, kind timerKind) {
-	heap.Push(&t.heap, timer{at, op, kind})
+	x := timer{at, op, kind}
+	if lane := &t.lanes[kind]; lane.len() == 0 || lane.last().before(&x) {
+		lane.push(x)
+		return
+	}
+	t.heap = append(t.heap, x)
+	for i := len(t.heap) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !t.heap[i].before(&t.heap[up]) {
+			break
+		}
+		t.heap[i], t.heap[up] = t.heap[up], t.heap[i]
+		i = up
+	}
+}
+
+// first is the timer that is due first and the lane it heads, -1: the heap; nil:
+// there is none.
+func (t *timers) first() (x *timer, lane int) {
+	lane = -1
+	if len(t.heap) > 0 {
+		x = &t.heap[0]
+	}
+	for i := range t.lanes {
+		if l := &t.lanes[i]; l.len() > 0 && (x == nil || l.first().before(x)) {
+			x, lane = l.first(), i
+		}
+	}
+	return x, lane
 }
 
 func (t *timers) next() time.Duration {
-	if len(t.heap) == 0 {
-		return 0
+	if x, _ := t.first(); x != nil {
+		return x.at
 	}
-	return t.heap[0].at
+	return 0
+}
+
+// due takes the first timer if it is due by now.
+func (t *timers) due(now time.Duration) (timer, bool) {
+	x, lane := t.first()
+	if x == nil || x.at > now {
+		return timer{}, false
+	}
+	if lane >= 0 {
+		return t.lanes[lane].pop(), true
+	}
+	return t.popHeap(), true
+}
+
+func (t *timers) popHeap() timer {
+	h := t.heap
+	top, n := h[0], len(h)-1
+	h[0], h = h[n], h[:n]
+	for i := 0; ; {
+		least := i
+		for down := 2*i + 1; down <= 2*i+2 && down < n; down++ {
+			if h[down].before(&h[least]) {
+				least = down
+			}
+		}
+		if least == i {
+			break
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+	t.heap = h
+	return top
 }
 
 // fireTimers runs what is due. Timers of finished ops are dropped here.
 func (c *Core) fireTimers() {
-	for len(c.timers.heap) > 0 && c.timers.heap[0].at <= c.now.Mono {
-		t := heap.Pop(&c.timers.heap).(timer)
-		if t.op == 0 {
+	for {
+		t, ok := c.timers.due(c.now.Mono)
+		switch {
+		case !ok:
+			return
+		case t.op == 0:
 			c.tick()
-		} else if o := c.ops[t.op]; o != nil {
-			o.onTimer(c, t.kind)
+		default:
+			if o := c.ops[t.op]; o != nil {
+				o.onTimer(c, t.kind)
+			}
 		}
 	}
-}
-
-type timerHeap []timer
-
-func (h timerHeap) Len() int { return len(h) }
-func (h timerHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.at != b.at {
-		return a.at < b.at
-	}
-	if a.op != b.op {
-		return a.op < b.op
-	}
-	return a.kind < b.kind
-}
-func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
-func (h *timerHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
 }
 
 // quantile follows the 95th percentile of a stream by small steps (Robbins-Monro):

@@ -61,7 +61,6 @@ type wnode struct {
 	boot      int
 	disk      *disk
 	hintBytes int64
-	cache     int
 	skewMS    int64
 	deadline  time.Duration
 
@@ -96,17 +95,6 @@ func newWorld(t testing.TB, names string, partitions int) *world {
 	w := emptyWorld(t, names, 1)
 	w.ring = hashring.NewRing(ringState(names, partitions, 3))
 	for _, n := range w.nodes {
-		w.start(n, true)
-	}
-	return w
-}
-
-// coldWorld keeps no record in memory: every read meets the disk.
-func coldWorld(t testing.TB, names string) *world {
-	w := emptyWorld(t, names, 1)
-	w.ring = hashring.NewRing(ringState(names, 1, 3))
-	for _, n := range w.nodes {
-		n.cache = -1
 		w.start(n, true)
 	}
 	return w
@@ -176,7 +164,7 @@ func (w *world) note(format string, args ...any) {
 func (w *world) start(n *wnode, confirmed bool) {
 	n.boot++
 	n.durable, n.deadline = 0, 0
-	n.core = New(Config{Self: n.sid, Shards: 1, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())), HLCBound: n.disk.bound, HintBytes: n.hintBytes, CacheBytes: n.cache}, n.disk)
+	n.core = New(Config{Self: n.sid, Shards: 1, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())), HLCBound: n.disk.bound, HintBytes: n.hintBytes}, n.disk)
 	w.note("%s starts, confirmed %v", n.name, confirmed)
 	events := []Event{}
 	if w.ring != nil {

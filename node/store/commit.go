@@ -24,23 +24,35 @@ type commit struct {
 	key, value []byte
 }
 
-// Commit makes the batches durable in their order, each of them whole or not at
-// all. What has gathered goes in one synced write as long as it stays small;
-// commits of several shards at once share a sync, because goleveldb merges writes
-// that wait for its lock. An error is fatal (D2): see Fatal; a *DamagedError when
-// compaction has met a damaged table, which ends all writes.
+// Staged is the batches of one shard that have gathered.
+type Staged struct {
+	Shard   int
+	Batches []*core.Batch
+}
+
+// Commit is CommitAll for one shard.
 func (s *Store) Commit(shard int, batches []*core.Batch) error {
+	return s.CommitAll([]Staged{{shard, batches}})
+}
+
+// CommitAll makes the batches of each shard durable in their order, each of them
+// whole or not at all. What has gathered goes in one synced write as long as it
+// stays small. An error is fatal (D2): see Fatal; a *DamagedError when compaction
+// has met a damaged table, which ends all writes.
+func (s *Store) CommitAll(turn []Staged) error {
 	if !s.inUse.enter() {
 		return ErrClosed
 	}
 	defer s.inUse.leave()
 	c := s.writers.Get().(*commit)
 	defer s.release(c)
-	for _, b := range batches {
-		c.add(shard, b)
-		if len(c.batch.Dump()) >= writeBytes {
-			if err := s.write(c); err != nil {
-				return err
+	for i := range turn {
+		for _, b := range turn[i].Batches {
+			c.add(turn[i].Shard, b)
+			if len(c.batch.Dump()) >= writeBytes {
+				if err := s.write(c); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -56,8 +68,26 @@ func (s *Store) write(c *commit) error {
 		s.fail(err)
 		return err
 	}
+	if err := c.batch.Replay(remember{s.rows}); err != nil {
+		return err
+	}
 	c.batch.Reset()
 	return nil
+}
+
+// remember tells the cache of the rows of a durable batch.
+type remember struct{ rows *rowCache }
+
+func (r remember) Put(key, value []byte) {
+	if Kind(key[headSize-1]) == KindRecord {
+		r.rows.set(key, value)
+	}
+}
+
+func (r remember) Delete(key []byte) {
+	if Kind(key[headSize-1]) == KindRecord {
+		r.rows.drop(key)
+	}
 }
 
 func (s *Store) release(c *commit) {

@@ -18,12 +18,25 @@ const keyRoom = 128
 
 // Record is what the store holds of a key, nil if nothing. Errors: core.ErrCorrupt.
 func (s *Store) Record(p uint32, b hashring.BucketID, key []byte) (*version.Object, error) {
+	if !s.inUse.enter() {
+		return nil, ErrClosed
+	}
+	defer s.inUse.leave()
 	var room [keyRoom]byte
-	v, err := s.get(appendRecordKey(room[:0], p, b, key))
+	at := appendRecordKey(room[:0], p, b, key)
+	v, epoch, ok := s.rows.get(at)
+	if ok {
+		return wire.DecodeRecord(v)
+	}
+	v, err := s.row(at)
 	if v == nil || err != nil {
 		return nil, err
 	}
-	return wire.DecodeRecord(v)
+	o, err := wire.DecodeRecord(v)
+	if err == nil {
+		s.rows.fill(at, v, epoch)
+	}
+	return o, err
 }
 
 // Hint is what the store holds of a key for another owner, nil if nothing, and its
@@ -53,6 +66,10 @@ func (s *Store) get(key []byte) ([]byte, error) {
 		return nil, ErrClosed
 	}
 	defer s.inUse.leave()
+	return s.row(key)
+}
+
+func (s *Store) row(key []byte) ([]byte, error) {
 	v, err := s.db.Get(key, nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, nil

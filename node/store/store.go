@@ -23,13 +23,15 @@ import (
 
 // Options of Open; the zero value is what a node runs with.
 type Options struct {
-	// WriteBuffer is the size of a memtable and its journal in bytes, 0: 16 MiB. Two
+	// WriteBuffer is the size of a memtable and its journal in bytes, 0: 4 MiB. Two
 	// are in memory while one is written to a table.
 	WriteBuffer int
 	// TableSize is the size of a table in bytes, 0: 8 MiB.
 	TableSize int
 	// OpenFiles is how many tables are kept open, 0: leveldisk.DefaultOpenFiles.
 	OpenFiles int
+	// CacheBytes bounds the rows kept in memory, 0: 24 MiB.
+	CacheBytes int
 }
 
 func (o Options) database() *opt.Options {
@@ -68,6 +70,7 @@ type Store struct {
 	fatal   chan error
 	fatally sync.Once
 	writers sync.Pool // *commit
+	rows    *rowCache
 }
 
 var _ core.Engine = (*Store)(nil)
@@ -101,7 +104,10 @@ func OpenOn(d Disk, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{disk: d, sync: &opt.WriteOptions{Sync: true}, fatal: make(chan error, 1), writing: make(chan struct{}, 1)}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = cacheBytes
+	}
+	s := &Store{disk: d, rows: newRowCache(o.CacheBytes), sync: &opt.WriteOptions{Sync: true}, fatal: make(chan error, 1), writing: make(chan struct{}, 1)}
 	s.inUse.idle = make(chan struct{}, 1)
 	s.writers.New = func() any { return &commit{} }
 	if err := s.openDatabase(id, o); err != nil {

@@ -93,17 +93,24 @@ func (v Vector) Join(o Vector) Vector {
 }
 
 // With is Join with the single dot d.
-func (v Vector) With(d Dot) Vector {
+func (v Vector) With(d Dot) Vector { return v.appendWith(nil, d) }
+
+// appendWith is With in room, if that is large enough.
+func (v Vector) appendWith(room Vector, d Dot) Vector {
 	i, ok := v.find(d.Actor)
 	if ok && v[i].Counter >= d.Counter {
 		return v
 	}
-	out := make(Vector, 0, len(v)+1)
+	out := room
+	if cap(room) <= len(v) {
+		out = make(Vector, 0, len(v)+1)
+	}
 	out = append(append(out, v[:i]...), d)
 	if ok {
 		i++
 	}
-	return append(out, v[i:]...)
+	out = append(out, v[i:]...)
+	return out[:len(out):len(out)]
 }
 
 // Equal tells whether both have seen the same.
@@ -168,6 +175,12 @@ func Join(a, b *Object) *Object {
 	case b == nil:
 		return a
 	}
+	switch {
+	case covers(b, a):
+		return b
+	case covers(a, b):
+		return a
+	}
 	out := &Object{Context: a.Context.Join(b.Context)}
 	keep := make([]Sibling, 0, len(a.Siblings)+len(b.Siblings))
 	i, j := 0, 0
@@ -201,22 +214,59 @@ func Join(a, b *Object) *Object {
 	return out
 }
 
+// covers tells that joining old into o gives o: o's context has seen all of old's,
+// so that siblings of old are left only if o holds them, and o holds none that old
+// has seen and lost. What a replica mostly meets: the next version of a key.
+func covers(o, old *Object) bool {
+	if !o.Context.Dominates(old.Context) || plant.Is(plant.JoinKeepsCovered) {
+		return false
+	}
+	for i := range o.Siblings {
+		d := o.Siblings[i].Dot
+		if old.Context.Covers(d) && !slices.ContainsFunc(old.Siblings, func(s Sibling) bool { return s.Dot == d }) {
+			return false
+		}
+	}
+	return true
+}
+
+// small is an object with room for what most objects hold: a few process starts of
+// three owners and one sibling. One allocation instead of three.
+type small struct {
+	object  Object
+	context [4]Dot
+	sibling [1]Sibling
+}
+
 // Write is the object after a client that has seen exactly seen wrote s on top of
 // o: siblings that seen covers are gone, s is there, concurrent ones stay.
 func Write(o *Object, seen Vector, s Sibling) *Object {
-	out := &Object{}
+	room := new(small)
+	out := &room.object
+	out.Siblings = room.sibling[:0]
 	if o != nil {
 		out.Context = o.Context
-		out.Siblings = make([]Sibling, 0, len(o.Siblings)+1)
-		for _, old := range o.Siblings {
+		for i := range o.Siblings {
+			old := &o.Siblings[i]
 			if !seen.Covers(old.Dot) && !(plant.Is(plant.StaleContextWins) && len(seen) > 0) {
-				out.Siblings = append(out.Siblings, old)
+				out.Siblings = append(out.Siblings, *old)
 			}
 		}
 	}
-	out.Context = out.Context.Join(seen).With(s.Dot)
+	out.Context = out.Context.Join(seen).appendWith(room.context[:0], s.Dot)
 	at, _ := slices.BinarySearchFunc(out.Siblings, s.Dot, func(x Sibling, d Dot) int { return x.Dot.Compare(d) })
 	out.Siblings = slices.Insert(out.Siblings, at, s)
+	return out
+}
+
+// Brief is the object without its values: what the answer to a write shows of it.
+func (o *Object) Brief() *Object {
+	room := new(small)
+	out := &room.object
+	out.Context, out.Siblings = o.Context, append(room.sibling[:0], o.Siblings...)
+	for i := range out.Siblings {
+		out.Siblings[i].Value = nil
+	}
 	return out
 }
 

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/spaolacci/murmur3"
-
 	"github.com/quoratedb/quorate/internal/plant"
 )
 
@@ -43,6 +41,20 @@ next:
 	return out
 }
 
+// IsLive tells whether a reader at wall time nowMS is shown anything.
+func (o *Object) IsLive(nowMS int64) bool {
+	if o == nil {
+		return false
+	}
+	for i := range o.Siblings {
+		s := &o.Siblings[i]
+		if !s.Tombstone && (s.ExpiryMS == 0 || s.ExpiryMS > nowMS || plant.Is(plant.ExpiredShown)) {
+			return true
+		}
+	}
+	return false
+}
+
 func newer(a, b *Sibling) bool {
 	return a.HLC > b.HLC || a.HLC == b.HLC && a.Dot.Compare(b.Dot) > 0
 }
@@ -65,7 +77,7 @@ func (o *Object) Hash() uint64 {
 		b = binary.BigEndian.AppendUint64(b, uint64(o.Siblings[i].Dot.Actor))
 		b = binary.BigEndian.AppendUint64(b, o.Siblings[i].Dot.Counter)
 	}
-	if h := murmur3.Sum64(b); h != 0 {
+	if h := sum64(b); h != 0 {
 		return h
 	}
 	return 1

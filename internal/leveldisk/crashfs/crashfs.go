@@ -145,10 +145,13 @@ func (f *FS) step(op Op) (now bool, err error) {
 	return false, nil
 }
 
-// inode is a file's bytes. Files only grow.
+// inode is a file's bytes. A file is written from its beginning to its end; a journal
+// may have been filled with zeros behind what is written.
 type inode struct {
-	data   []byte
-	synced int
+	data    []byte
+	written int // the rest is zeros
+	synced  int // of written
+	size    int // durable length: zeros, where what is written is not durable
 	// lying: a sync has failed. Like Linux after it has dropped the dirty pages, later
 	// syncs report success and make nothing durable.
 	lying bool
@@ -255,11 +258,11 @@ func (d *Dir) ReplaceFile(name string, b []byte) error {
 	defer d.fs.mu.Unlock()
 	if now, err := d.fs.step(OpRename); err != nil {
 		if now && d.fs.rng.IntN(2) == 0 {
-			d.change(dirOp{class: DirAfterReplace, to: name, file: &inode{data: b, synced: len(b)}})
+			d.change(dirOp{class: DirAfterReplace, to: name, file: &inode{data: b, written: len(b), synced: len(b)}})
 		}
 		return err
 	}
-	n := &inode{data: append([]byte(nil), b...)}
+	n := &inode{data: append([]byte(nil), b...), written: len(b)}
 	if d.fs.skip != SyncReplace {
 		n.synced = len(b)
 	}
@@ -298,6 +301,12 @@ func (d *Dir) Size(name string) (n int) {
 	return n
 }
 
+// Written is how much of a file was written; the rest is zeros.
+func (d *Dir) Written(name string) (n int) {
+	d.fs.locked(func() { n = d.names[name].written })
+	return n
+}
+
 // Flip flips one bit, in the durable bytes too.
 func (d *Dir) Flip(name string, off int, bit uint) {
 	d.fs.locked(func() { d.names[name].data[off] ^= 1 << (bit % 8) })
@@ -308,7 +317,7 @@ func (d *Dir) Truncate(name string, n int) {
 	d.fs.locked(func() {
 		f := d.names[name]
 		f.data = f.data[:n:n]
-		f.synced = min(f.synced, n)
+		f.written, f.synced, f.size = min(f.written, n), min(f.synced, n), n
 	})
 }
 
@@ -317,7 +326,7 @@ func (d *Dir) Append(name string, b []byte) {
 	d.fs.locked(func() {
 		f := d.names[name]
 		f.data = append(f.data, b...)
-		f.synced = len(f.data)
+		f.written, f.synced, f.size = len(f.data), len(f.data), len(f.data)
 	})
 }
 

@@ -29,8 +29,8 @@ func (f *FS) Reboot() *FS {
 		for _, file := range sortedKeys(files) {
 			old := files[file]
 			if seen[old] == nil {
-				data := f.settle(old, file)
-				seen[old] = &inode{data: data, synced: len(data)}
+				data, written := f.settle(old, file)
+				seen[old] = &inode{data: data, written: written, synced: written, size: len(data)}
 			}
 			nd.names[file] = seen[old]
 		}
@@ -54,20 +54,29 @@ func survivors(rng *rand.Rand, pending []dirOp) []dirOp {
 	return slices.DeleteFunc(slices.Clone(pending), func(dirOp) bool { return rng.IntN(2) == 0 })
 }
 
-// settle is what is found of a file: the synced bytes, and of the others nothing,
-// all, a part torn at any byte, some sectors with zeros between them, or a part
-// followed by zeros or by the old bytes of a removed journal (the file's length may
-// reach the disk before its bytes).
-func (f *FS) settle(n *inode, name string) []byte {
-	tail := slices.Clone(n.data[n.synced:])
-	keep := n.data[:n.synced:n.synced]
-	if len(tail) == 0 {
-		return slices.Clone(keep)
+// settle is what is found of a file, and how much of it was written: the synced
+// bytes, of the others what torn leaves, and zeros as far as the length is durable.
+// A length that has changed since the last sync may be the old one or the new one.
+func (f *FS) settle(n *inode, name string) (data []byte, written int) {
+	data = slices.Clone(n.data[:n.synced])
+	if tail := slices.Clone(n.data[n.synced:n.written]); len(tail) > 0 {
+		data = append(data, f.torn(tail, n, name)...)
 	}
+	size := n.size
+	if len(n.data) != size && f.rng.IntN(2) == 0 {
+		size = len(n.data)
+	}
+	return append(data, make([]byte, max(0, size-len(data)))...), len(data)
+}
+
+// torn is what is left of bytes that were not synced: nothing, all, a part torn at
+// any byte, some sectors with zeros between them, or a part followed by zeros or by
+// the old bytes of a removed journal (the length may reach the disk before them).
+func (f *FS) torn(tail []byte, n *inode, name string) []byte {
 	torn := f.rng.IntN(len(tail) + 1)
 	switch f.rng.IntN(6) {
 	case 0:
-		tail = nil
+		return nil
 	case 1:
 	case 2:
 		for at := 0; at < len(tail); at += sector - (n.synced+at)%sector {
@@ -78,13 +87,13 @@ func (f *FS) settle(n *inode, name string) []byte {
 	case 3:
 		clear(tail[torn:])
 	case 4:
-		if fd, ok := parse(name); ok && fd.Type == storage.TypeJournal && n.synced < len(f.stale) {
+		if fd, ok := parse(name); ok && fd.Type == storage.TypeJournal && n.synced < len(f.stale) && n.size <= n.synced {
 			copy(tail[torn:], f.stale[min(len(f.stale), n.synced+torn):])
 		}
 	default:
 		tail = tail[:torn]
 	}
-	return append(keep, tail...)
+	return tail
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -169,23 +169,61 @@ func (w *writer) Write(p []byte) (int, error) {
 	f := w.d.fs
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	n, err := f.writing(len(p), len(w.n.data)-w.n.written)
+	w.n.put(w.n.written, p[:n])
+	w.n.written += n
+	return n, err
+}
+
+// WriteAt fills the file with zeros, behind what is written.
+func (w *writer) WriteAt(p []byte, off int64) (int, error) {
+	f := w.d.fs
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.writing(len(p), len(w.n.data)-int(off))
+	w.n.put(int(off), p[:n])
+	return n, err
+}
+
+// Truncate takes back zeros; pending until the next sync.
+func (w *writer) Truncate(size int64) error {
+	f := w.d.fs
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	now, err := f.step(OpWrite)
-	n := len(p)
+	if err == nil || now && f.rng.IntN(2) == 0 {
+		w.n.data = w.n.data[:size:size]
+	}
+	return err
+}
+
+// Datasync is Sync.
+func (w *writer) Datasync() error { return w.Sync() }
+
+// writing is how many of want bytes are written, of which there is room for all
+// that the file has already.
+func (f *FS) writing(want, have int) (int, error) {
+	now, err := f.step(OpWrite)
+	n := want
 	switch {
 	case now, errIsIO(err):
-		n = f.rng.IntN(len(p) + 1)
+		n = f.rng.IntN(want + 1)
 	case err != nil:
 		n = 0
-	case f.room >= 0 && int64(n) > f.room:
-		n, err = int(f.room), ErrFull
+	case f.room >= 0 && int64(n-max(have, 0)) > f.room:
+		n, err = max(have, 0)+int(f.room), ErrFull
 	}
 	if f.room >= 0 {
-		f.room -= int64(n)
+		f.room -= int64(max(n-max(have, 0), 0))
 	}
-	// A new array when it must grow: readers hold the old one.
-	w.n.data = append(w.n.data, p[:n]...)
 	f.wrote += int64(n)
 	return n, err
+}
+
+// put writes p at off. A new array when it must grow: readers hold the old one.
+func (n *inode) put(off int, p []byte) {
+	over := copy(n.data[off:], p)
+	n.data = append(n.data, p[over:]...)
 }
 
 func errIsIO(err error) bool { return err == ErrIO }
@@ -202,7 +240,7 @@ func (w *writer) Sync() error {
 	case errIsIO(err):
 		w.n.lying = true
 	case now && f.rng.IntN(2) == 0, err == nil && !w.n.lying && f.skip != syncClass[w.fd.Type]:
-		w.n.synced = len(w.n.data)
+		w.n.synced, w.n.size = w.n.written, len(w.n.data)
 	}
 	return err
 }

@@ -53,6 +53,9 @@ func check(l *Loaded) error {
 	for _, a := range []struct{ key, addr string }{{"api", c.API}, {"gossip", c.Gossip}, {"peer", c.Peer}} {
 		fault(a.key, checkListen(a.addr))
 	}
+	if c.Frames != "" {
+		fault("frames", checkListen(c.Frames))
+	}
 	fault("join", checkJoin(c.Join))
 	for _, r := range []struct {
 		key          string
@@ -126,7 +129,7 @@ func samePort(l *Loaded) []error {
 	c := &l.Config
 	seen := map[string]string{}
 	var faults []error
-	for _, a := range []struct{ key, addr string }{{"api", c.API}, {"gossip", c.Gossip}, {"peer", c.Peer}} {
+	for _, a := range []struct{ key, addr string }{{"api", c.API}, {"gossip", c.Gossip}, {"peer", c.Peer}, {"frames", c.Frames}} {
 		if first, ok := seen[a.addr]; ok && !strings.HasSuffix(a.addr, ":0") {
 			faults = append(faults, &Error{Place: l.Origin[a.key], Key: a.key, Err: fmt.Errorf("%s is the address of %s already", a.addr, first)})
 		}
