@@ -169,7 +169,7 @@ func TestBalance(t *testing.T) {
 		per[x.node]++
 	}
 	for _, n := range f.nodes {
-		if per[n.name] < 64 {
+		if per[n.name] < 16 {
 			t.Errorf("%s had %d of 640 reads of one key", n.name, per[n.name])
 		}
 	}

@@ -273,6 +273,16 @@ func TestReplacementIsBounded(t *testing.T) {
 	}
 }
 
+// unreplaced drops what the stores know of their successors.
+func unreplaced(s *State) {
+	for i := range s.Stores {
+		s.Stores[i].Successor = SID{}
+	}
+	for i := 1; i < len(s.Partitions); i++ {
+		s.Partitions[i].Building, s.Partitions[i].Session, s.Partitions[i].Purge = nil, 0, nil
+	}
+}
+
 func TestCheckFindsBrokenStages(t *testing.T) {
 	good := must(t, modernRing(t, 4, 3, 0, "a", "b", "c"), purgeCommand(PurgeRound{Epoch: 1, Generation: 1, Clock: Clock{{1, 5}}}))
 	good = must(t, must(t, good, replaceCommand("b", "b2", nil)), replaceCommand("a", "a2", nil))
@@ -289,7 +299,23 @@ func TestCheckFindsBrokenStages(t *testing.T) {
 		"purge clock":         func(s *State, p *Partition) { p.Purge.Clock = Clock{{2, 1}, {1, 1}} },
 		"lists the replaced":  func(s *State, p *Partition) { p.Replicas[0], p.Building = sidOf("a"), nil; p.Session = 0 },
 		"unknown successor":   func(s *State, p *Partition) { s.Stores[0].Successor = sidOf("x") },
-		"successor in use":    func(s *State, p *Partition) { s.Stores[0].State = StoreDown },
+		"successor in use":    func(s *State, p *Partition) { s.Stores[0].State, s.Stores[1].State = StoreDown, StoreRetired },
+		"a purge too early": func(s *State, p *Partition) {
+			s.Feature = FeatureBuilding - 1
+			unreplaced(s)
+			p.Building, p.Session = nil, 0
+		},
+		"a session too early": func(s *State, p *Partition) {
+			s.Feature = FeatureBuilding - 1
+			unreplaced(s)
+			p.Purge = nil
+		},
+		"a successor too early": func(s *State, p *Partition) {
+			s.Feature = FeatureBuilding - 1
+			for i := range s.Partitions {
+				s.Partitions[i].Building, s.Partitions[i].Session, s.Partitions[i].Purge = nil, 0, nil
+			}
+		},
 		"another's successor": func(s *State, p *Partition) { s.Stores[0].Successor = sidOf("c") },
 		"circle": func(s *State, p *Partition) {
 			s.Stores[1].State, s.Stores[1].Successor = StoreRetired, s.Stores[0].SID
@@ -328,6 +354,9 @@ func TestLongerBatchesAreRefused(t *testing.T) {
 		if c.check() == nil {
 			t.Errorf("%s of %d was taken", c.Kind, MaxPlaces+1)
 		}
+	}
+	if c := replaceCommand("b", "b", nil); c.check() == nil {
+		t.Error("a store replaces itself")
 	}
 	if c := growCommand(places[1:]...); c.check() != nil {
 		t.Error(c.check())

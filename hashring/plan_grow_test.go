@@ -166,3 +166,18 @@ func TestPlanGrowOfALargeRing(t *testing.T) {
 		t.Errorf("%d places, %d to %d a store", len(places), least, most)
 	}
 }
+
+// p0 may take x or y, p1 only x, whose zone it lacks: so p0 must leave x to p1, though
+// it comes first and x is the first that fits.
+func TestPlanGrowLeavesTheOnlyChoiceToOthers(t *testing.T) {
+	s := modernRing(t, 2, 3, 3, "a", "w", "x", "y")
+	for i, zone := range []string{"z1", "z3", "z2", "z3"} {
+		s.Stores[i].Zone = zone
+	}
+	s.Partitions[0].Replicas = []SID{sidOf("a")}
+	s.Partitions[1].Replicas = []SID{sidOf("a"), sidOf("w")}
+	got := PlanGrow(s, func(SID) bool { return true })
+	if want := []Place{{0, 1, sidOf("y"), 0}, {1, 1, sidOf("x"), 0}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
