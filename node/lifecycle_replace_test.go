@@ -65,8 +65,11 @@ func TestAStoreSpeaksForItself(t *testing.T) {
 	}
 }
 
-// rebuilding switches a node on for building replicas.
-func rebuilding(c *lifeConfig) { c.Rebuild, c.Feature = true, hashring.FeatureBuilding }
+// rebuilding switches a node on for building replicas. A wiped node waits for its name as
+// long as gossip may need to see that its old store is gone.
+func rebuilding(c *lifeConfig) {
+	c.Rebuild, c.Feature, c.Times.Name = true, hashring.FeatureBuilding, 20*time.Second
+}
 
 func TestLifeWipedNodeTakesItsStoresPlace(t *testing.T) {
 	nodes := lifeCluster(t, 3, 3)

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -244,9 +245,7 @@ func TestE2ESecondNodeUnderOneName(t *testing.T) {
 // The demo as a newcomer runs it, with its printed lines, a kill and a restart.
 func TestE2EDemo(t *testing.T) {
 	t.Parallel()
-	api := freeAddr(t)
-	_, port, _ := net.SplitHostPort(api)
-	nextPort.Add(100) // the demo's other ports
+	port := strconv.Itoa(freePorts(t, 30))
 	cmd := exec.Command(binary, "demo", "--nodes", "3", "--api-port", port, "--duration", "6s", "--script", "1s kill n2; 3s start n2")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -68,18 +67,19 @@ func TestE2ECheckUsage(t *testing.T) {
 // else, and after healing all is well. Then a check is pointed at that cluster.
 func TestE2EDemoIsolatesANode(t *testing.T) {
 	t.Parallel()
-	_, port, _ := net.SplitHostPort(freeAddr(t))
-	first, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nextPort.Add(100) // the demo's other ports
+	first := freePorts(t, 30)
+	port := strconv.Itoa(first)
 	cmd := exec.Command(binary, "demo", "--nodes", "3", "--api-port", port, "--duration", "3m", "--script", "0s isolate n3; 6s heal n3")
 	talk, out := &logBuffer{}, &logBuffer{}
 	cmd.Stdout, cmd.Stderr = out, talk
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the demo said:\n%s", lastLines(talk.String(), 40))
+		}
+	}()
 	gone := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(gone) }()
 	defer func() {

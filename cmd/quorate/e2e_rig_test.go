@@ -61,22 +61,37 @@ func init() { nextPort.Store(int64(15000 + rand.IntN(40)*100)) }
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
+	return "127.0.0.1:" + strconv.Itoa(freePorts(t, 1))
+}
+
+// freePorts is the first of count free ports in a row, which no other test is given.
+func freePorts(t *testing.T, count int) int {
+	t.Helper()
 	for range 1000 {
-		addr := "127.0.0.1:" + strconv.FormatInt(nextPort.Add(1), 10)
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
+		first := int(nextPort.Add(int64(count))) - count + 1
+		free := 0
+		for free < count && portFree(first+free) {
+			free++
 		}
-		u, err := net.ListenPacket("udp", addr)
-		if err == nil {
-			err = u.Close()
-		}
-		if l.Close() == nil && err == nil {
-			return addr
+		if free == count {
+			return first
 		}
 	}
 	t.Fatal("no free port")
-	return ""
+	return 0
+}
+
+func portFree(port int) bool {
+	addr := "127.0.0.1:" + strconv.Itoa(port)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	u, err := net.ListenPacket("udp", addr)
+	if err == nil {
+		err = u.Close()
+	}
+	return l.Close() == nil && err == nil
 }
 
 // tnode is one node under test and its present process.

@@ -12,7 +12,12 @@ import (
 // KiB one sync in some sixty still pays for the size.
 const aheadBytes = 256 << 10
 
-var zeros [aheadBytes]byte
+// aheadPiece is one write of zeros: a page. One write of all of them would make the
+// page cache keep them as one large page, which counts as written whole whenever a
+// record changes a part of it.
+const aheadPiece = 4 << 10
+
+var zeros [blockSize]byte
 
 // aheadFile is a journal that can be filled ahead: what the scan reads as the clean
 // end of a journal (scanJournal) is zeros.
@@ -36,12 +41,17 @@ func (a *ahead) wrote(n int) error {
 	if a.file == nil || a.pos < a.end {
 		return nil
 	}
-	_, err := a.file.WriteAt(zeros[:], a.pos)
-	a.end = a.pos + aheadBytes
-	if errors.Is(err, syscall.ENOSPC) {
-		return nil
+	for a.end = a.pos; a.end < a.pos+aheadBytes; {
+		n := aheadPiece - a.end%aheadPiece
+		if _, err := a.file.WriteAt(zeros[:n], a.end); errors.Is(err, syscall.ENOSPC) {
+			a.end = a.pos + aheadBytes
+			return nil
+		} else if err != nil {
+			return err
+		}
+		a.end += n
 	}
-	return err
+	return nil
 }
 
 // trim gives back what was not needed. It needs no sync: zeros that come back after

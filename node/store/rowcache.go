@@ -26,8 +26,8 @@ const (
 	maxCachedRow = 12 << 10
 	// cacheTries bounds the pages that one row may push out.
 	cacheTries = 4
-	// cacheBytes is the room for rows: 100,000 of 100 bytes with their keys.
-	cacheBytes = 24 << 20
+	// cacheBytes is the room for rows: 130,000 of 100 bytes with their keys.
+	cacheBytes = 32 << 20
 )
 
 type stripe struct {

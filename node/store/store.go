@@ -30,7 +30,7 @@ type Options struct {
 	TableSize int
 	// OpenFiles is how many tables are kept open, 0: leveldisk.DefaultOpenFiles.
 	OpenFiles int
-	// CacheBytes bounds the rows kept in memory, 0: 24 MiB.
+	// CacheBytes bounds the rows kept in memory, 0: 32 MiB.
 	CacheBytes int
 }
 
