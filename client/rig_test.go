@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/quoratedb/quorate/internal/freeport"
 	server "github.com/quoratedb/quorate/node"
 )
 
@@ -273,8 +273,8 @@ func startCluster() error {
 	realCluster.dir = dir
 	var join []string
 	for i := range 3 {
-		gossip, err1 := freeAddr()
-		peer, err2 := freeAddr()
+		gossip, err1 := freeport.Addr()
+		peer, err2 := freeport.Addr()
 		if err1 != nil || err2 != nil {
 			return fmt.Errorf("%v, %v", err1, err2)
 		}
@@ -306,14 +306,6 @@ func stopCluster() {
 		_ = os.RemoveAll(realCluster.dir)
 	}
 	http.DefaultClient.CloseIdleConnections()
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // Endpoints gives those of the real cluster, which may still be starting.

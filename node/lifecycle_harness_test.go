@@ -15,6 +15,7 @@ import (
 
 	"github.com/quoratedb/quorate/gossip"
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/freeport"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/node/store"
 	"go.uber.org/goleak"
@@ -67,15 +68,13 @@ func fastTimes() lifeTimes {
 	}
 }
 
-// freeAddr is a port that is free now, for both TCP and UDP.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // lifeCluster is the nodes of one test, not started.

@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,9 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/quoratedb/quorate/internal/freeport"
 )
 
 // The end-to-end tests run real processes of the real binary on free loopback ports.
@@ -53,45 +52,19 @@ func TestMain(m *testing.M) {
 // long says that the runs of the full length are wanted.
 func long() bool { return os.Getenv("QUORATE_E2E") == "long" }
 
-// Ports below the range that the system hands out to clients, so that a port stays
-// free while its node is dead.
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(15000 + rand.IntN(40)*100)) }
-
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	return "127.0.0.1:" + strconv.Itoa(freePorts(t, 1))
 }
 
-// freePorts is the first of count free ports in a row, which no other test is given.
+// freePorts is the first of count free ports in a row.
 func freePorts(t *testing.T, count int) int {
 	t.Helper()
-	for range 1000 {
-		first := int(nextPort.Add(int64(count))) - count + 1
-		free := 0
-		for free < count && portFree(first+free) {
-			free++
-		}
-		if free == count {
-			return first
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
-func portFree(port int) bool {
-	addr := "127.0.0.1:" + strconv.Itoa(port)
-	l, err := net.Listen("tcp", addr)
+	port, err := freeport.Block(count)
 	if err != nil {
-		return false
+		t.Fatal(err)
 	}
-	u, err := net.ListenPacket("udp", addr)
-	if err == nil {
-		err = u.Close()
-	}
-	return l.Close() == nil && err == nil
+	return port
 }
 
 // tnode is one node under test and its present process.

@@ -34,6 +34,7 @@ var table = []unit{
 	{dir: "internal/plant", level: 0, class: pure},
 	{dir: "internal/buildinfo", level: 0, class: plain},
 	{dir: "internal/process", level: 0, class: adapter},
+	{dir: "internal/freeport", level: 0, class: adapter},
 	{dir: "internal/tidy", level: 0, class: forTest},
 	{dir: "internal/thirdparty", level: 0, class: forTest},
 	{dir: "hashring", level: 1, class: pure},
