@@ -157,7 +157,8 @@ func (w *World) carry(p *pair, d int, b []byte) {
 }
 
 // once tells that a message may come at most once: a forward is the one kind that is
-// no join and no question. TCP keeps that, and a forwarder never asks an owner twice.
+// no join and no question. TCP keeps that, and a forwarder asks an owner again only
+// when it has declined.
 func once(b []byte) bool { return core.Kind(b[1]) == core.MsgForward }
 
 // arrive hands a message to its node. What was under way in a connection that broke

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quoratedb/quorate/hashring"
 )
 
 // The owner that took a forwarded write loses its connection: the next one gets it,
@@ -349,5 +351,49 @@ func (w *world) heard(name string) {
 		if n != at {
 			at.core.echoes[n.sid] = Echo{n.core.cfg.Boot, w.now}
 		}
+	}
+}
+
+// An owner that declines as late each time is tried twice, then the next one has its turn.
+func TestALateOwnerIsAskedTwice(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	sent := map[string]int{}
+	w.fate = func(_, to *wnode, m *Message) fate {
+		if m.Kind == MsgForward {
+			if sent[to.name]++; to.name == "a" {
+				m.Echo = Echo{}
+			}
+		}
+		return deliver
+	}
+	r := w.put("d", "strict", "k", "v")
+	w.expect("put", w.show(r), "applied")
+	if sent["a"] != 2 || w.bySID(r.ServedBy).name != "b" {
+		t.Errorf("forwards sent: %v, served by %s", sent, w.bySID(r.ServedBy).name)
+	}
+}
+
+// Who forwards a delete has read what it deletes: an owner mints none without a context.
+func TestAForwardedDeleteHasAContext(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.put("a", "strict", "k", "v", wOf(3))
+	c := w.node("a").core
+	m := Message{Kind: MsgForward, From: sidOf("d"), ID: 1, RingVersion: w.ring.Version, Epoch: 5, Timeout: time.Second, Echo: Echo{c.cfg.Boot, w.now},
+		Request: &Request{Op: OpDelete, Bucket: "strict", Key: []byte("k"), ID: [16]byte{1}}}
+	out := c.Step(Now{Mono: w.now}, []Event{{Message: &m}})
+	if len(out.Now) != 1 || out.Now[0].Message.Reply != nil || out.Batch != nil {
+		t.Errorf("it was taken: %+v", out)
+	}
+}
+
+// A newer ring forgets the clocks of all stores, those that have left included.
+func TestEchoesAreBoundByTheRing(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.heard("d")
+	next := *w.ring.State
+	next.Version++
+	w.step(w.node("d"), Event{Ring: hashring.NewRing(&next)})
+	if n := len(w.node("d").core.echoes); n != 0 {
+		t.Errorf("%d clocks are remembered", n)
 	}
 }
