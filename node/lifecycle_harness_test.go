@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,6 +62,13 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// tail is the last lines but those of level DEBUG: a report of a failure is read in
+// places that cut it.
+func (l *lockedBuffer) tail(lines int) string {
+	all := slices.DeleteFunc(strings.SplitAfter(l.String(), "\n"), func(s string) bool { return strings.Contains(s, "level=DEBUG") })
+	return strings.Join(all[max(0, len(all)-lines):], "")
+}
+
 // fastTimes keeps the proportions of lifeDefaults.
 func fastTimes() lifeTimes {
 	return lifeTimes{
@@ -108,16 +117,32 @@ func newLifeNode(t *testing.T, name string, k int) *lifeNode {
 	t.Cleanup(func() {
 		nd.stop()
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", name, nd.logs.String())
+			t.Logf("end of the log of %s:\n%s", name, nd.logs.tail(40))
 		}
 	})
 	return nd
 }
 
+// start runs a new process. The one before may not have given all its ports back: a
+// probe that memberlist is just sending holds its socket, and other test binaries try
+// ports out. So a port in use is tried again for a while.
 func (n *lifeNode) start() {
 	n.t.Helper()
-	if err := n.tryStart(); err != nil {
-		n.t.Fatalf("%s: %v", n.name, err)
+	deadline := time.After(10 * time.Second)
+	for {
+		err := n.tryStart()
+		if err == nil {
+			return
+		}
+		n.stop()
+		if !strings.Contains(err.Error(), "address already in use") {
+			n.t.Fatalf("%s: %v", n.name, err)
+		}
+		select {
+		case <-deadline:
+			n.t.Fatalf("%s: %v", n.name, err)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"net"
 	"strconv"
 	"testing"
+
+	"github.com/gofrs/flock"
 )
 
 func TestBlockSkipsWhatIsTaken(t *testing.T) {
 	seen := map[int]bool{}
-	for range 50 {
+	for range 3 * region / 4 { // more than a region has
 		port, err := Block(3)
 		if err != nil {
 			t.Fatal(err)
@@ -20,7 +22,10 @@ func TestBlockSkipsWhatIsTaken(t *testing.T) {
 			seen[p] = true
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(first+int(next.Load())%(last-first-1)+1))
+	if _, err := Block(1); err != nil { // a region is held now, with room for more
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(at+1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,5 +33,20 @@ func TestBlockSkipsWhatIsTaken(t *testing.T) {
 	port, err := Block(2)
 	if taken := l.Addr().(*net.TCPAddr).Port; err != nil || port <= taken && taken < port+2 {
 		t.Fatalf("%d and the next are given while %d is taken: %v", port, taken, err)
+	}
+}
+
+// Another process sees the locks of this one: a second handle is refused likewise.
+func TestRegionsAreHeld(t *testing.T) {
+	if _, err := Block(1); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range held {
+		if ok, err := flock.New(l.Path()).TryLock(); ok || err != nil {
+			t.Fatalf("%s is free for others: %v", l.Path(), err)
+		}
+	}
+	if _, err := Block(region + 1); err == nil {
+		t.Fatal("a block larger than a region")
 	}
 }
