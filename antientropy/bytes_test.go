@@ -103,7 +103,7 @@ func TestEqualReplicasCostNothing(t *testing.T) {
 	a, b := newReplica(t, "a"), newReplica(t, "b")
 	diverge(rand.New(rand.NewPCG(1, 1)), a, b, 500, 0)
 	p := newPairing(t, a, b)
-	if res := p.run(Config{}); !res.Equal || !res.Complete || a.read+b.read > 0 || res.In+res.Out > 64 || p.now > 0 {
+	if res := p.run(Config{}); !res.Equal || !res.Complete || a.read+b.read > 0 || res.In+res.Out > 128 || p.now > 0 {
 		t.Errorf("%+v", res)
 	}
 }

@@ -338,7 +338,7 @@ func (x *Exchange) descend(now Duration, digests []Digest) Do {
 	if len(digests) != len(x.nodes) {
 		return x.end(ReasonGarbled)
 	}
-	rest := x.nodes[:0]
+	rest := make([]uint16, 0, len(x.nodes)) // the question may wait to be sent once more
 	for i, n := range x.nodes {
 		if mine := x.tree.Node(x.level, n); mine != digests[i] {
 			rest = append(rest, n)

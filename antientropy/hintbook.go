@@ -1,12 +1,13 @@
 package antientropy
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/assert"
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 // HintLine is what a store knows of its hints of one partition for one target. It is
@@ -17,6 +18,7 @@ type HintLine struct {
 	Bytes  uint64
 	// OldestMS is the wall clock at which the oldest hint was kept, or earlier: it is
 	// made exact when the line is swept. Age is a matter of space, not of safety.
+	// 0 in an older row: not known.
 	OldestMS int64
 	// Dirty, when not 0, is the generation of a mark: something for the target was not
 	// kept or was dropped. Until the target has had a complete, thorough exchange with
@@ -41,7 +43,7 @@ func (b HintBudget) slack() uint64 { return b.Bytes / 8 }
 // durable clock gives. A mark from before a restart cannot be taken for a later one.
 type HintBook struct {
 	budget HintBudget
-	lines  map[Place]*bookLine
+	parts  map[uint32][]bookLine // by partition, each sorted by target
 	bytes  uint64
 }
 
@@ -51,56 +53,75 @@ type Place struct {
 	Target    hashring.SID
 }
 
-func (k Place) compare(o Place) int {
-	return cmp.Or(cmp.Compare(k.Partition, o.Partition), slices.Compare(k.Target[:], o.Target[:]))
-}
-
 type bookLine struct {
 	HintLine
 	sweeping bool
+	told     bool // the target may have been told of the mark
 }
 
 // NewHintBook is an empty book; Restore gives it the lines of the last run.
 func NewHintBook(b HintBudget) *HintBook {
-	return &HintBook{budget: b, lines: make(map[Place]*bookLine)}
+	return &HintBook{budget: b, parts: make(map[uint32][]bookLine)}
 }
 
-// Restore takes a line as it was durable.
+// Restore takes a line as it was durable. Its mark may have been told of by the process
+// before, so the next miss renews it.
 func (h *HintBook) Restore(p uint32, l HintLine) {
-	h.lines[Place{p, l.Target}] = &bookLine{HintLine: l}
+	*h.line(p, l.Target) = bookLine{HintLine: l, told: true}
 	h.bytes += l.Bytes
 }
 
 // Lines are a partition's, sorted by target, for the counters row and for /v1/hints.
-func (h *HintBook) Lines(p uint32) (out []HintLine) {
-	for _, k := range h.keys() {
-		if k.Partition == p {
-			out = append(out, h.lines[k].HintLine)
-		}
+func (h *HintBook) Lines(p uint32) []HintLine {
+	lines := h.parts[p]
+	if len(lines) == 0 {
+		return nil
+	}
+	out := make([]HintLine, len(lines))
+	for i := range lines {
+		out[i] = lines[i].HintLine
 	}
 	return out
+}
+
+// Line is the one of a partition for a target; the zero value: nothing is kept or owed.
+func (h *HintBook) Line(p uint32, target hashring.SID) HintLine {
+	if l := h.find(p, target); l != nil {
+		return l.HintLine
+	}
+	return HintLine{}
 }
 
 // Bytes is the sum over all lines.
 func (h *HintBook) Bytes() uint64 { return h.bytes }
 
-func (h *HintBook) keys() []Place {
-	out := make([]Place, 0, len(h.lines))
-	for k := range h.lines { // order-free: sorted below
-		out = append(out, k)
+// Partitions are those that have lines, in order.
+func (h *HintBook) Partitions() []uint32 {
+	if len(h.parts) == 0 {
+		return nil
 	}
-	slices.SortFunc(out, Place.compare)
-	return out
+	return slices.Sorted(maps.Keys(h.parts))
 }
 
-func (h *HintBook) line(p uint32, target hashring.SID) *bookLine {
-	k := Place{p, target}
-	l := h.lines[k]
-	if l == nil {
-		l = &bookLine{HintLine: HintLine{Target: target}}
-		h.lines[k] = l
+func byTarget(l bookLine, target hashring.SID) int { return slices.Compare(l.Target[:], target[:]) }
+
+func (h *HintBook) find(p uint32, target hashring.SID) *bookLine {
+	lines := h.parts[p]
+	if i, ok := slices.BinarySearchFunc(lines, target, byTarget); ok {
+		return &lines[i]
 	}
-	return l
+	return nil
+}
+
+// line makes one where there is none. It is good until the next is made or goes.
+func (h *HintBook) line(p uint32, target hashring.SID) *bookLine {
+	lines := h.parts[p]
+	i, ok := slices.BinarySearchFunc(lines, target, byTarget)
+	if !ok {
+		lines = slices.Insert(lines, i, bookLine{HintLine: HintLine{Target: target}})
+		h.parts[p] = lines
+	}
+	return &lines[i]
 }
 
 // Admission is the answer to a hint that wants to be kept.
@@ -161,11 +182,34 @@ func (h *HintBook) remove(p uint32, target hashring.SID, size uint64) {
 	assert.That(l.Hints > 0, "E3", "a line without hints cannot lose one")
 	l.Hints--
 	h.take(l, size)
+	h.rest(l)
+}
+
+// rest: a line without hints has no bytes, whatever damaged ones have left.
+func (h *HintBook) rest(l *bookLine) {
+	if l.Hints == 0 {
+		h.bytes -= l.Bytes
+		l.Bytes = 0
+	}
+}
+
+// Damaged: a hint goes that cannot be read. How many bytes it had nobody knows: until
+// the line is empty it counts them still.
+func (h *HintBook) Damaged(p uint32, target hashring.SID, gen uint64) {
+	l := h.line(p, target)
+	assert.That(l.Hints > 0, "E3", "a line without hints cannot lose one")
+	l.Hints--
+	h.rest(l)
+	h.Missed(p, target, gen)
 }
 
 // Dropped: a hint goes that nobody has acked. Its loss is marked in the same batch.
 func (h *HintBook) Dropped(p uint32, target hashring.SID, size, gen uint64) {
 	h.remove(p, target, size)
+	if plant.Is(plant.DroppedUnmarked) {
+		h.tidy(p, target)
+		return
+	}
 	h.Missed(p, target, gen)
 }
 
@@ -174,23 +218,35 @@ func (h *HintBook) Dropped(p uint32, target hashring.SID, size, gen uint64) {
 func (h *HintBook) Missed(p uint32, target hashring.SID, gen uint64) {
 	assert.That(gen != 0, "E3", "a mark needs a generation")
 	l := h.line(p, target)
-	l.Dirty = max(l.Dirty, gen)
+	l.Dirty, l.told = max(l.Dirty, gen), false
+}
+
+// Covered tells that the mark which stands covers what is missed now too: its target
+// has not been told of it, so the exchanges that may clear it have not begun. What is
+// missed after the telling must be Missed under a new generation, since an exchange
+// may have passed its key already. So a mark is written once each time that the target
+// is told of it, not for each write.
+func (h *HintBook) Covered(p uint32, target hashring.SID) bool {
+	l := h.find(p, target)
+	return l != nil && l.Dirty != 0 && !l.told
+}
+
+// Told: the target is being told of the mark, with its generation.
+func (h *HintBook) Told(p uint32, target hashring.SID) {
+	if l := h.find(p, target); l != nil {
+		l.told = true
+	}
 }
 
 // Dirty is the generation of the mark, 0: none.
-func (h *HintBook) Dirty(p uint32, target hashring.SID) uint64 {
-	if l := h.lines[Place{p, target}]; l != nil {
-		return l.Dirty
-	}
-	return 0
-}
+func (h *HintBook) Dirty(p uint32, target hashring.SID) uint64 { return h.Line(p, target).Dirty }
 
 // Clear removes a mark: the target, told of generation gen, then began exchanges with
 // all other owners, and each was Complete and thorough. A mark that was renewed since
 // stays.
 func (h *HintBook) Clear(p uint32, target hashring.SID, gen uint64) bool {
-	l := h.lines[Place{p, target}]
-	if l == nil || gen == 0 || l.Dirty != gen {
+	l := h.find(p, target)
+	if l == nil || l.Dirty == 0 || l.Dirty != gen && !plant.Is(plant.MarkOldGeneration) {
 		return false
 	}
 	l.Dirty = 0
@@ -199,20 +255,21 @@ func (h *HintBook) Clear(p uint32, target hashring.SID, gen uint64) bool {
 }
 
 func (h *HintBook) tidy(p uint32, target hashring.SID) {
-	k := Place{p, target}
-	if l := h.lines[k]; l != nil && l.Hints == 0 && l.Dirty == 0 {
-		delete(h.lines, k)
+	if l := h.find(p, target); l == nil || l.Hints != 0 || l.Dirty != 0 {
+		return
+	}
+	h.parts[p] = slices.DeleteFunc(h.parts[p], func(l bookLine) bool { return l.Target == target })
+	if len(h.parts[p]) == 0 {
+		delete(h.parts, p)
 	}
 }
 
 // Pending is what a purge round must wait for: hints not delivered, and marks.
 func (h *HintBook) Pending(p uint32) (hints, marks uint64) {
-	for k, l := range h.lines { // order-free: sums
-		if k.Partition == p {
-			hints += l.Hints
-			if l.Dirty != 0 {
-				marks++
-			}
+	for _, l := range h.parts[p] {
+		hints += l.Hints
+		if l.Dirty != 0 {
+			marks++
 		}
 	}
 	return hints, marks
@@ -227,50 +284,55 @@ type Sweep struct {
 	Bytes     uint64
 }
 
-// Sweep is the next walk that the budget asks for, if any: the line with the oldest
-// hint first. One walk at a time for each line; Swept ends it.
-func (h *HintBook) Sweep(nowMS int64) (Sweep, bool) {
-	var best Place
-	var l *bookLine
-	for _, k := range h.keys() {
-		if c := h.lines[k]; c.Hints > 0 && !c.sweeping && (l == nil || c.OldestMS < l.OldestMS) {
-			best, l = k, c
+// Sweep is the next walk that the budget asks for, if any: of the lines that may be
+// swept, the one with the oldest hint first. One walk at a time for each line; Swept
+// ends it.
+func (h *HintBook) Sweep(nowMS int64, may func(p uint32, target hashring.SID) bool) (Sweep, bool) {
+	before := nowMS - int64(h.budget.Age/time.Millisecond)
+	aged := func(l *bookLine) bool { return h.budget.Age > 0 && l.OldestMS < before }
+	var best *bookLine
+	var at uint32
+	for _, p := range h.Partitions() {
+		for i := range h.parts[p] {
+			l := &h.parts[p][i]
+			if l.Hints > 0 && !l.sweeping && (best == nil || l.OldestMS < best.OldestMS) && (aged(l) || h.bytes > h.budget.Bytes) && may(p, l.Target) {
+				best, at = l, p
+			}
 		}
 	}
-	if l == nil {
+	if best == nil {
 		return Sweep{}, false
 	}
-	s := Sweep{Partition: best.Partition, Target: best.Target}
-	before := nowMS - int64(h.budget.Age/time.Millisecond)
-	switch {
-	case h.budget.Age > 0 && l.OldestMS < before:
+	s := Sweep{Partition: at, Target: best.Target}
+	if aged(best) {
 		s.BeforeMS = before
-	case h.bytes > h.budget.Bytes:
+	} else {
 		s.Bytes = h.bytes - h.budget.Bytes
-	default:
-		return Sweep{}, false
 	}
-	l.sweeping = true
+	best.sweeping = true
 	return s, true
 }
 
-// Swept: the walk is over, the oldest hint left is from oldestMS.
+// Swept: the walk is over, the oldest hint left is from oldestMS; 0: the walk did not
+// come to its end, the line stays as it is.
 func (h *HintBook) Swept(p uint32, target hashring.SID, oldestMS int64) {
-	if l := h.lines[Place{p, target}]; l != nil {
+	if l := h.find(p, target); l != nil {
 		l.sweeping = false
-		if l.Hints > 0 {
+		if l.Hints > 0 && oldestMS != 0 {
 			l.OldestMS = oldestMS
 		}
 	}
 }
 
-// Orphans are the lines whose target owns the partition no more. Their hints go to an
-// owner of now, one by one: merged there as any write is, and Delivered here on its
-// synced ack; their mark goes with Inherit.
+// Orphans are the lines whose target owns the partition no more. Their hints go to the
+// owners of now, one by one: merged there as any write is, and Delivered here on their
+// synced acks; their mark goes with Inherit.
 func (h *HintBook) Orphans(owns func(p uint32, target hashring.SID) bool) (out []Place) {
-	for _, k := range h.keys() {
-		if !owns(k.Partition, k.Target) {
-			out = append(out, k)
+	for _, p := range h.Partitions() {
+		for i := range h.parts[p] {
+			if t := h.parts[p][i].Target; !owns(p, t) {
+				out = append(out, Place{p, t})
+			}
 		}
 	}
 	return out
@@ -279,15 +341,14 @@ func (h *HintBook) Orphans(owns func(p uint32, target hashring.SID) bool) (out [
 // Inherit moves a mark to the owners of now: any of them may lack what was dropped.
 // gen is a new generation.
 func (h *HintBook) Inherit(p uint32, target hashring.SID, owners []hashring.SID, gen uint64) {
-	l := h.lines[Place{p, target}]
-	if l == nil || l.Dirty == 0 || len(owners) == 0 {
+	if h.Dirty(p, target) == 0 || len(owners) == 0 {
 		return
 	}
 	for _, o := range owners {
 		h.Missed(p, o, gen)
 	}
 	if !slices.Contains(owners, target) {
-		l.Dirty = 0
+		h.find(p, target).Dirty = 0
 	}
 	h.tidy(p, target)
 }

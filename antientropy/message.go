@@ -62,10 +62,16 @@ type Message struct {
 	Limit   uint16
 }
 
-// Size is about the bytes of the message as encoded: 16 for its head, 12 for a digest,
-// a row's key and what of it is set.
+// Size is about the bytes of the message as encoded: 40 for its head and the envelope's,
+// 10 for a digest or 1 for an empty one, 1 for a node since most are neighbours, a
+// row's key and what of it is set.
 func (m *Message) Size() uint64 {
-	n := 16 + 2*len(m.Nodes) + 12*len(m.Digests) + len(m.After.Key) + len(m.Upto.Key) + 2*len(m.Want) + 2*len(m.Moving)
+	n := 40 + len(m.Nodes) + len(m.Digests) + len(m.After.Key) + len(m.Upto.Key) + 2*len(m.Want) + 2*len(m.Moving)
+	for i := range m.Digests {
+		if m.Digests[i].Keys != 0 {
+			n += 9
+		}
+	}
 	for i := range m.Rows {
 		r := &m.Rows[i]
 		n += 2 + len(r.Key) // bucket and length, a byte each as a rule
@@ -116,14 +122,14 @@ const (
 	ReasonMerge             // objects could not be merged: no room, overload
 	ReasonGarbled           // the other end said what it cannot mean
 	ReasonStopped           // the core ended it
-	reasonCount
+	ReasonCount             // no reason: how many there are
 )
 
-var reasonNames = [reasonCount]string{"none", "epoch", "generation", "rebuilding", "not_full", "busy", "yielded",
+var reasonNames = [ReasonCount]string{"none", "epoch", "generation", "rebuilding", "not_full", "busy", "yielded",
 	"timeout", "read", "merge", "garbled", "stopped"}
 
 func (r Reason) String() string {
-	if r < reasonCount {
+	if r < ReasonCount {
 		return reasonNames[r]
 	}
 	return "unknown"

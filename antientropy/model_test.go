@@ -190,6 +190,7 @@ type pairing struct {
 	between func() // something else happens between two steps
 	toA     []*Message
 	toB     []*Message
+	nodes   map[*Message][]uint16 // of messages, as they were when they were sent: they may leave later
 	trace   func(format string, args ...any)
 	result  *Result
 	steps   int
@@ -197,7 +198,7 @@ type pairing struct {
 }
 
 func newPairing(t testing.TB, a, b *replica) *pairing {
-	return &pairing{t: t, a: a, b: b, rng: rand.New(rand.NewPCG(1, 2)), trace: func(string, ...any) {}, shipped: map[string]int{}}
+	return &pairing{t: t, a: a, b: b, rng: rand.New(rand.NewPCG(1, 2)), trace: func(string, ...any) {}, shipped: map[string]int{}, nodes: map[*Message][]uint16{}}
 }
 
 func (p *pairing) send(to *[]*Message, name string, m *Message) {
@@ -211,6 +212,7 @@ func (p *pairing) send(to *[]*Message, name string, m *Message) {
 		p.trace("   lost")
 		return
 	}
+	p.nodes[m] = slices.Clone(m.Nodes)
 	*to = append(*to, m)
 	if p.rng.Float64() < p.loss {
 		*to = append(*to, m) // twice
@@ -235,9 +237,9 @@ func (p *pairing) run(cfg Config) Result {
 		switch {
 		case p.result != nil: // it was stopped
 		case len(p.toB) > 0 && (len(p.toA) == 0 || p.rng.IntN(2) == 0):
-			p.serve(take(p.rng, &p.toB))
+			p.serve(p.take(&p.toB))
 		case len(p.toA) > 0:
-			p.lead(x.Receive(p.now, take(p.rng, &p.toA)))
+			p.lead(x.Receive(p.now, p.take(&p.toA)))
 		default:
 			if x.wake == 0 {
 				p.t.Fatalf("stuck: %s", x.Doing())
@@ -251,6 +253,15 @@ func (p *pairing) run(cfg Config) Result {
 		}
 	}
 	return *p.result
+}
+
+// take removes any of the messages as it leaves now.
+func (p *pairing) take(q *[]*Message) *Message {
+	m := take(p.rng, q)
+	if !slices.Equal(m.Nodes, p.nodes[m]) {
+		p.t.Fatalf("%v asked for %v when it was sent, and for %v when it left", m, p.nodes[m], m.Nodes)
+	}
+	return m
 }
 
 // take removes any of the messages: they overtake each other.

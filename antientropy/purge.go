@@ -14,7 +14,8 @@ import (
 //	         actors that no longer live.
 //	gather   every store: no hint for the partition is undelivered, no mark stands,
 //	         and in the same report the highest counters its actors have minted: the cut.
-//	         A dot at or below a cut has left its store's hands: it is at an owner.
+//	         A dot at or below a cut has left its store's hands: it is at an owner. What
+//	         the survey saw of a living actor is below its cut, which is taken later.
 //	pull     a complete, thorough exchange with each owner, begun after the cuts:
 //	         the lead has what any of them had.
 //	spread   another one with each: each has what the lead had.
@@ -149,14 +150,16 @@ const (
 	StoreDown         // a store went down
 	CommitRefused     // Raft refused: the state was another
 	GaveUp            // it asked too often
-	whyCount
+	StoreUnfit        // an owner is building, down or retired, or some store suspect
+	ClockFull         // the purge clock has no room for the actors of this round
+	WhyCount          // how many there are
 )
 
-var whyNames = [whyCount]string{"not blocked", "no report", "hints undelivered", "dirty mark", "exchange unfinished", "no confirmation",
-	"no commit", "members changed", "store down", "commit refused", "gave up"}
+var whyNames = [WhyCount]string{"not blocked", "no report", "hints undelivered", "dirty mark", "exchange unfinished", "no confirmation",
+	"no commit", "members changed", "store down", "commit refused", "gave up", "store not in service", "purge clock full"}
 
 func (w Why) String() string {
-	if w < whyCount {
+	if w < WhyCount {
 		return whyNames[w]
 	}
 	return "unknown"

@@ -259,9 +259,6 @@ func (m *pmodel) do(do RoundDo) {
 			if s.minted > 0 {
 				rep.Cut = version.Vector{{Actor: s.actor, Counter: s.minted}}
 			}
-			if m.broken.clockAbove {
-				rep.Cut = rep.Cut.With(version.Dot{Actor: s.actor, Counter: s.minted + 3})
-			}
 			if m.broken.noHintWait {
 				rep.Hints = 0
 			}
@@ -299,6 +296,11 @@ func (m *pmodel) do(do RoundDo) {
 		m.exch = append(m.exch, e)
 	}
 	if do.Propose != nil {
+		for i := range do.Propose.Clock {
+			if m.broken.clockAbove {
+				do.Propose.Clock[i].Counter += 3
+			}
+		}
 		m.commits = append(m.commits, do.Propose)
 		m.purged++
 		m.do(r.Committed(0, true))
@@ -465,6 +467,9 @@ func (m *pmodel) verdict() string {
 func playPurge(seed uint64, b broken) (*pmodel, string) {
 	m := newPModel(rand.New(rand.NewPCG(seed, 9)))
 	m.broken = b
+	if b.noHintWait { // what it breaks needs many hints that wait long
+		m.standIns, m.drain = 40, 1
+	}
 	for range 600 {
 		m.step()
 	}

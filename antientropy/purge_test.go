@@ -178,10 +178,10 @@ func TestExpireIsTheSameEverywhere(t *testing.T) {
 func TestRoundAlone(t *testing.T) {
 	one := []Member{{sid(1), 1}}
 	r, do := NewRound(RoundConfig{Epoch: 1, Self: sid(1), Owners: one, Stores: one}, 0)
+	do = r.Confirmed(0, sid(1), Confirmation{Ask: do.Ask, Boot: 1, Epoch: 1, Seen: version.Vector{{Actor: 5, Counter: 4}, {Actor: 7, Counter: 2}}})
+	do = r.Reported(0, sid(1), Report{Ask: do.Ask, Boot: 1, Epoch: 1, Cut: version.Vector{{Actor: 7, Counter: 3}, {Actor: 8, Counter: 9}}, WallMS: 9})
 	do = r.Confirmed(0, sid(1), Confirmation{Ask: do.Ask, Boot: 1, Epoch: 1})
-	do = r.Reported(0, sid(1), Report{Ask: do.Ask, Boot: 1, Epoch: 1, Cut: version.Vector{{Actor: 7, Counter: 2}}, WallMS: 9})
-	do = r.Confirmed(0, sid(1), Confirmation{Ask: do.Ask, Boot: 1, Epoch: 1})
-	if do.Propose == nil || do.Propose.Clock.Get(7) != 2 || do.Propose.ExpireMS != 9 || do.Propose.Generation != 1 {
+	if do.Propose == nil || !do.Propose.Clock.Equal(version.Vector{{Actor: 5, Counter: 4}, {Actor: 7, Counter: 2}}) || do.Propose.ExpireMS != 9 || do.Propose.Generation != 1 {
 		t.Fatalf("%v: %+v", r, do)
 	}
 	now := Duration(0)

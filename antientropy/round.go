@@ -227,15 +227,22 @@ func (r *Round) Confirmed(now Duration, from hashring.SID, c Confirmation) Round
 	return RoundDo{Propose: r.commit(), Wake: r.wake}
 }
 
-// commit is K and T. A living actor's part of K is its cut, which is not below what the
-// survey saw of it; later dots of it may be anywhere. A dead one mints no more: what
-// was seen of it has been spread.
+// commit is K and T. K is what the survey saw, and nothing beside: the contexts of what
+// is to be dropped are all that is of use, and the clock is kept for ever. Of a living
+// actor it never exceeds the cut; a dead one mints no more, what was seen of it has been
+// spread. Less than a sound K is sound too.
 func (r *Round) commit() *Commit {
 	c := &Commit{Partition: r.cfg.Partition, Epoch: r.cfg.Epoch, Generation: r.cfg.Generation + 1}
+	var cuts version.Vector
 	for _, m := range r.cfg.Stores {
-		c.Clock = c.Clock.Join(r.reports[m.Store].Cut)
+		cuts = cuts.Join(r.reports[m.Store].Cut)
 	}
-	c.Clock = c.Clock.Join(r.seen)
+	for _, d := range r.seen {
+		if cut := cuts.Get(d.Actor); cut > 0 {
+			d.Counter = min(d.Counter, cut)
+		}
+		c.Clock = append(c.Clock, d)
+	}
 	for i, m := range r.cfg.Owners {
 		if ms := r.reports[m.Store].WallMS; i == 0 || ms < c.ExpireMS {
 			c.ExpireMS = ms
@@ -243,6 +250,9 @@ func (r *Round) commit() *Commit {
 	}
 	return c
 }
+
+// Bar ends a round that this store may not go on with, and says why.
+func (r *Round) Bar(now Duration, why Why) RoundDo { return r.abort(now, why, hashring.SID{}) }
 
 // Committed: Raft has applied the command, or refused it.
 func (r *Round) Committed(now Duration, applied bool) RoundDo {

@@ -387,7 +387,7 @@ func (st *stage) hint(w []string) {
 
 // sweep: the hints of its line are of 100 bytes, kept a minute apart, the last one now.
 func (st *stage) sweep([]string) {
-	s, ok := st.book.Sweep(st.nowMS)
+	s, ok := st.book.Sweep(st.nowMS, anyLine)
 	if !ok {
 		st.say("nothing to sweep")
 		return

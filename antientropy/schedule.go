@@ -15,6 +15,7 @@ const (
 	maxPerPeer  = 8                // led with one peer
 	idleFor     = 10 * time.Second // between two exchanges of a pair that is alike
 	againAfter  = time.Second      // after one that left something
+	staggerMost = 3 * againAfter   // more, after one that found the peer busy
 	backOffMost = time.Minute      // after failures, doubled from againAfter
 	servedFor   = 30 * time.Second // a peer that asks no more has gone
 )
@@ -49,6 +50,7 @@ type pairState struct {
 	began    Duration
 	ready    Duration // not before
 	failures int
+	busy     int // times it was put off because one of them was busy
 	running  bool
 	urgent   uint64 // counts the wishes for a thorough exchange
 	serves   uint64 // the wishes that the running one serves
@@ -66,8 +68,8 @@ type Schedule struct {
 	self    hashring.SID
 	pairs   []*pairState // sorted
 	down    map[hashring.SID]bool
-	missing map[uint32]int // full owners that cannot be reached, by partition
-	leading int
+	missing map[uint32]int    // full owners that cannot be reached, by partition
+	running []*pairState      // at most MaxLeading
 	serving map[uint32]served // by partition
 }
 
@@ -95,10 +97,10 @@ func (s *Schedule) Set(now Duration, pairs []Pair) {
 	}
 	slices.SortFunc(s.pairs, func(a, b *pairState) int { return a.compare(b.Pair) })
 	s.pairs = slices.CompactFunc(s.pairs, func(a, b *pairState) bool { return a.Pair == b.Pair })
-	s.leading = 0
+	s.running = s.running[:0]
 	for _, p := range s.pairs {
 		if p.running {
-			s.leading++
+			s.running = append(s.running, p)
 		}
 	}
 }
@@ -158,13 +160,16 @@ type Due struct {
 
 // Next is the exchange to begin now, if there is one; it counts as running until End.
 func (s *Schedule) Next(now Duration) (Due, bool) {
-	if s.leading >= MaxLeading {
+	if len(s.running) >= MaxLeading {
 		return Due{}, false
 	}
 	var best *pairState
 	var most Duration
 	for _, p := range s.pairs {
-		if w := s.weight(now, p); s.may(now, p) && (best == nil || w > most) {
+		if p.running || p.ready > now {
+			continue
+		}
+		if w := s.weight(now, p); (best == nil || w > most) && s.may(now, p) {
 			best, most = p, w
 		}
 	}
@@ -172,7 +177,7 @@ func (s *Schedule) Next(now Duration) (Due, bool) {
 		return Due{}, false
 	}
 	best.running, best.began, best.serves = true, now, best.urgent
-	s.leading++
+	s.running = append(s.running, best)
 	return Due{best.Pair, best.urgent > best.met, best.resume}, true
 }
 
@@ -198,11 +203,11 @@ func (s *Schedule) may(now Duration, p *pairState) bool {
 		return false
 	}
 	peers := 0
-	for _, o := range s.pairs {
-		if o.running && o.Partition == p.Partition {
+	for _, o := range s.running {
+		if o.Partition == p.Partition {
 			return false
 		}
-		if o.running && o.Peer == p.Peer {
+		if o.Peer == p.Peer {
 			peers++
 		}
 	}
@@ -231,7 +236,7 @@ func (s *Schedule) End(now Duration, pair Pair, r Result) {
 		return
 	}
 	p.running = false
-	s.leading--
+	s.running = slices.DeleteFunc(s.running, func(o *pairState) bool { return o == p })
 	switch {
 	case r.Reason == ReasonNone:
 		p.since, p.resume, p.failures = p.began, 0, 0
@@ -245,6 +250,12 @@ func (s *Schedule) End(now Duration, pair Pair, r Result) {
 			p.equal, p.everSame, p.returned = p.began, true, false
 			p.met = max(p.met, p.serves)
 		}
+	case r.Reason == ReasonBusy || r.Reason == ReasonYielded || r.Reason == ReasonRebuilding:
+		// Nothing is wrong with the pair: its turn comes.
+		p.ready = now + againAfter + s.stagger(p)
+		if r.Resume != 0 {
+			p.resume = r.Resume
+		}
 	default:
 		p.open, p.resume = true, r.Resume
 		p.differed = max(p.differed, r.Differed) - min(max(p.differed, r.Differed), r.Sent+r.Received)
@@ -256,6 +267,19 @@ func (s *Schedule) End(now Duration, pair Pair, r Result) {
 	}
 }
 
+// stagger keeps stores that have met each other busy from meeting again for ever: three
+// that each lead one with the next, all at the same time, would. Another one each time,
+// and up to a few seconds, since a core looks once a second; no randomness, so that a run
+// can be played again.
+func (s *Schedule) stagger(p *pairState) Duration {
+	p.busy++
+	h := uint64(14695981039346656037)
+	for _, b := range append(append(append([]byte(nil), s.self[:]...), p.Peer[:]...), byte(p.Partition), byte(p.N), byte(p.busy), byte(p.busy>>8)) {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return Duration(h % uint64(staggerMost))
+}
+
 // Admit tells whether this store takes part in an exchange that peer leads, asked by
 // its open. When both lead one of the same pair the lesser sid's goes on: yield names
 // the own one that must be stopped with ReasonYielded.
@@ -264,8 +288,8 @@ func (s *Schedule) Admit(now Duration, pair Pair) (why Reason, yield bool) {
 	if served && v.until > now && v.peer != pair.Peer {
 		return ReasonBusy, false
 	}
-	for _, o := range s.pairs {
-		if !o.running || o.Partition != pair.Partition {
+	for _, o := range s.running {
+		if o.Partition != pair.Partition {
 			continue
 		}
 		if o.Pair != pair || slices.Compare(s.self[:], pair.Peer[:]) < 0 {
@@ -334,6 +358,28 @@ func (s *Schedule) Debts(now Duration) (out []Debt) {
 		d.Never = d.Never || !p.everSame
 		d.Running = d.Running || p.running
 		d.Dirty = d.Dirty || p.urgent > p.met
+	}
+	return out
+}
+
+// PairDebt is what one pair owes.
+type PairDebt struct {
+	Pair
+	Keys        uint64
+	Behind      Duration
+	Never       bool
+	Running     bool
+	Dirty       bool
+	Unreachable bool
+	Failures    int // exchanges one after the other that were cut off
+}
+
+// Pairs are those of all pairs, in order.
+func (s *Schedule) Pairs(now Duration) []PairDebt {
+	out := make([]PairDebt, len(s.pairs))
+	for i, p := range s.pairs {
+		out[i] = PairDebt{Pair: p.Pair, Keys: p.differed, Behind: now - p.equal, Never: !p.everSame,
+			Running: p.running, Dirty: p.urgent > p.met, Unreachable: s.down[p.Peer], Failures: p.failures}
 	}
 	return out
 }

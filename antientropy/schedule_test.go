@@ -287,7 +287,7 @@ func TestDebt(t *testing.T) {
 	end := func(at Duration, p int, peer int, r Result) {
 		pair := Pair{uint32(p), 3, sid(peer)}
 		s.find(pair).running, s.find(pair).began = true, at
-		s.leading++
+		s.running = append(s.running, s.find(pair))
 		s.End(at+time.Second, pair, r)
 	}
 	end(10*time.Second, 0, 2, done)
@@ -306,7 +306,7 @@ func TestDebt(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	s.Set(0, pairsOf(1, 2))
-	if got := s.Debts(0); len(got) != 1 || s.leading != 0 {
-		t.Errorf("%+v, %d led", got, s.leading)
+	if got := s.Debts(0); len(got) != 1 || len(s.running) != 0 {
+		t.Errorf("%+v, %d led", got, len(s.running))
 	}
 }

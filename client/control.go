@@ -121,7 +121,7 @@ type Inspection struct {
 	Replicas  []struct {
 		Node   string   `json:"node"`
 		Role   string   `json:"role"`  // owner or fallback
-		State  string   `json:"state"` // present, tombstone, absent, unreachable, suspect
+		State  string   `json:"state"` // present, tombstone, absent, unreachable, suspect, building
 		ETag   string   `json:"etag"`
 		Dots   []string `json:"dots"`
 		Size   int      `json:"size"`

@@ -40,7 +40,7 @@ var verdicts = []struct {
 	{"conditional_needs_strong quorum_impossible idempotency_mismatch not_supported", 422, "not_applied", ""},
 	{"rate_limited hot_key_throttled", 429, "not_applied", "rwo"},
 	{"internal", 500, "unknown", "r"},
-	{"overloaded draining starting quorum_unavailable primary_unavailable", 503, "not_applied", "rwo"},
+	{"overloaded draining starting quorum_unavailable primary_unavailable clock_skew", 503, "not_applied", "rwo"},
 	{"stale_replica", 503, "", "r"},
 	{"replica_failure primary_changed", 503, "unknown", "rw"},
 	{"read_quorum_timeout", 504, "", "r"},

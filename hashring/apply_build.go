@@ -56,7 +56,7 @@ func (s *State) admit(st Store) error {
 	switch {
 	case known && s.Stores[i].State != StoreUp:
 		return refuse(ErrInvalid, "store %s is %s", st.SID.Short(), s.Stores[i].State).because(&s.Stores[i])
-	case known && (s.Stores[i].Boot != st.Boot || s.Stores[i].Node != st.Node):
+	case known && (s.Stores[i].Boot != st.Boot || s.Stores[i].Nonce != st.Nonce || s.Stores[i].Node != st.Node):
 		return refuse(ErrStaleEpoch, "store %s is registered at boot %d under node %s", st.SID.Short(), s.Stores[i].Boot, s.Stores[i].Node).because(&s.Stores[i])
 	case known:
 		return nil
@@ -172,6 +172,9 @@ func (s *State) purgeOne(c *PurgeRound) error {
 	}
 	if was.Generation+1 != c.Generation {
 		return refuse(ErrStaleEpoch, "partition %d is at purge generation %d, a round made %d", c.Partition, was.Generation, c.Generation)
+	}
+	if c.Stores != 0 && c.Stores != len(s.Stores) {
+		return refuse(ErrStaleEpoch, "partition %d: a purge round among %d stores, %d are registered", c.Partition, c.Stores, len(s.Stores))
 	}
 	if sid, how := s.unsettled(part); how != "" {
 		return refuse(ErrUnsettled, "partition %d: store %s is %s", c.Partition, sid.Short(), how)

@@ -8,12 +8,15 @@ func (s *State) register(c *Register) error {
 	if st.FeatureMax < s.Feature {
 		return refuse(ErrInvalid, "store %s speaks feature level %d, the cluster uses %d", st.SID.Short(), st.FeatureMax, s.Feature)
 	}
+	if s.Feature < FeatureNonce && (st.Nonce != 0 || c.ExpectsNonce != 0) {
+		return refuse(ErrNotSupported, "a nonce needs feature level %d, the cluster is at %d", FeatureNonce, s.Feature)
+	}
 	i, known := s.find(st.SID)
 	if known {
-		if err := s.Stores[i].reboot(&st, c.Expects); err != nil {
+		if err := s.Stores[i].reboot(&st, c); err != nil {
 			return err
 		}
-	} else if c.Expects != 0 {
+	} else if c.Expects != 0 || c.ExpectsNonce != 0 {
 		return refuse(ErrStaleEpoch, "store %s is not registered, boot %d was expected", st.SID.Short(), c.Expects)
 	}
 	if err := s.retire(&st, c.Replaces); err != nil {
@@ -43,15 +46,19 @@ func (s *State) addStore(i int, st Store) error {
 
 // reboot checks a new start of the store old, and carries over what the Raft
 // group knows of it.
-func (old *Store) reboot(st *Store, expects uint64) error {
+func (old *Store) reboot(st *Store, c *Register) error {
 	switch {
 	case old.State == StoreRetired:
 		return refuse(ErrRetired, "store %s of node %s", old.SID.Short(), old.Node).because(old)
-	case expects != 0 && expects != old.Boot:
-		return refuse(ErrStaleEpoch, "store %s is at boot %d, %d was expected", old.SID.Short(), old.Boot, expects).because(old)
+	case c.Expects != 0 && c.Expects != old.Boot:
+		return refuse(ErrStaleEpoch, "store %s is at boot %d, %d was expected", old.SID.Short(), old.Boot, c.Expects).because(old)
 	case st.Boot <= old.Boot:
 		return refuse(ErrBootNotNewer, "boot %d of store %s is not above %d, the registered one: it was rolled back or cloned",
 			st.Boot, old.SID.Short(), old.Boot).because(old)
+	case c.ExpectsNonce != old.Nonce:
+		return refuse(ErrStaleEpoch, "boot %d of store %s is registered under another nonce than was expected", old.Boot, old.SID.Short()).because(old)
+	case old.Nonce != 0 && st.Nonce == 0:
+		return refuse(ErrInvalid, "boot %d of store %s comes without a nonce, boot %d had one", st.Boot, old.SID.Short(), old.Boot).because(old)
 	case old.State != StoreDown:
 		st.State = old.State
 	}

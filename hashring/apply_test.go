@@ -236,7 +236,7 @@ func TestTheLargestStateIsEncoded(t *testing.T) {
 	for i := range MaxStores {
 		name := fmt.Sprintf("%063d", i)
 		s.Stores = append(s.Stores, Store{SID: sidOf(name[len(name)-8:]), Node: name, API: long, Gossip: long, Peer: long, Frames: long,
-			Zone: name, Boot: 1 << 60, State: StoreDraining, FeatureMax: 65000})
+			Zone: name, Boot: 1 << 60, Nonce: 1<<64 - 1, State: StoreDraining, FeatureMax: 65000})
 	}
 	var k Clock // the encoding is the longer the longer the counters
 	for actor := uint64(1); k.Bytes()+18 <= clockShare(MaxPartitions); actor++ {

@@ -381,7 +381,7 @@ func TestTheLongestBatchIsEncoded(t *testing.T) {
 	for actor := uint64(1); k.Bytes() < MaxClockBytes-20; actor++ {
 		k = append(k, Dot{math.MaxUint64 - 2000 + actor, math.MaxUint64})
 	}
-	if _, err := EncodeCommand(purgeCommand(PurgeRound{math.MaxUint32, math.MaxUint64, math.MaxUint64, k, math.MaxInt64})); err != nil {
+	if _, err := EncodeCommand(purgeCommand(PurgeRound{Partition: math.MaxUint32, Epoch: math.MaxUint64, Generation: math.MaxUint64, Clock: k, TimeMS: math.MaxInt64, Stores: math.MaxInt64})); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -404,7 +404,7 @@ func TestGoldenBuildForms(t *testing.T) {
 		goldenReplace: replaceCommand("b", "b2", nil),
 		goldenFilled:  filledCommand(Place{0, 2, sidOf("b2"), 7}),
 		goldenGrow:    growCommand(Place{3, 1, sidOf("c"), 0}),
-		goldenPurge:   purgeCommand(PurgeRound{1, 1, 1, Clock{{7, 5}, {9, 300}}, 1000}),
+		goldenPurge:   purgeCommand(PurgeRound{1, 1, 1, Clock{{7, 5}, {9, 300}}, 1000, 0}),
 	} {
 		b, err := EncodeCommand(c)
 		if err != nil || string(b) != want {
@@ -414,7 +414,7 @@ func TestGoldenBuildForms(t *testing.T) {
 			t.Errorf("%s: %+v, %v", want, back, err)
 		}
 	}
-	s := must(t, modernRing(t, 1, 2, 0, "a", "b"), purgeCommand(PurgeRound{0, 1, 1, Clock{{7, 5}}, 1000}))
+	s := must(t, modernRing(t, 1, 2, 0, "a", "b"), purgeCommand(PurgeRound{0, 1, 1, Clock{{7, 5}}, 1000, 0}))
 	s = must(t, s, replaceCommand("b", "b2", nil))
 	text := string(encoded(t, s))
 	for _, want := range []string{goldenStages, goldenRetired} {

@@ -58,6 +58,12 @@ const (
 // it (Store.FeatureMax) only if its data path counts full owners and no others.
 const FeatureBuilding uint16 = 3
 
+// FeatureNonce is the feature level from which registrations carry the nonce of their
+// start (Store.Nonce, Register.ExpectsNonce). Below it a nonce is refused, because
+// older binaries cannot read one and every node must come to the same state. It is the
+// next level after the ones that exist, so it comes with FeatureBuilding.
+const FeatureNonce = FeatureBuilding
+
 // Command is one change of the ring state. Exactly the member that Kind names is set.
 type Command struct {
 	Kind          CommandKind    `json:"kind"`
@@ -90,6 +96,10 @@ type Register struct {
 	// Expects is the boot count that the proposer saw registered for this sid;
 	// 0: not checked. Another one is ErrStaleEpoch.
 	Expects uint64 `json:"expects"`
+	// ExpectsNonce is the nonce that the proposer saw registered for this sid and
+	// knows as one of its store's own starts (D6); 0: none. Always checked: another
+	// one is ErrStaleEpoch.
+	ExpectsNonce uint64 `json:"expects_nonce,omitempty"`
 	// Replaces names the store that has the node name now and is known to be dead:
 	// it is retired by this command and stays in replica lists. Only below
 	// FeatureBuilding; above it ReplaceStore is the way, which also takes its places.

@@ -54,6 +54,10 @@ type PurgeRound struct {
 	Generation uint64 `json:"generation"` // the one this round makes: the present one + 1
 	Clock      Clock  `json:"clock"`      // K, the cut
 	TimeMS     int64  `json:"time_ms"`    // T, the least of the owners' clocks
+	// Stores is how many stores, retired ones included, the lead knew: every one in
+	// service has reported. One registered since may hold a hint that nobody counted;
+	// then the round is refused. 0: not compared.
+	Stores int `json:"stores,omitempty"`
 }
 
 func (c *ReplaceStore) check() error {
@@ -112,6 +116,8 @@ func (c *PurgeRound) check() error {
 	switch {
 	case c.Generation == 0:
 		return refuse(ErrInvalid, "purge generations begin at 1")
+	case c.Stores < 0:
+		return refuse(ErrInvalid, "%d stores in a purge round", c.Stores)
 	case c.TimeMS < 0:
 		return refuse(ErrInvalid, "purge time %d ms is negative", c.TimeMS)
 	}

@@ -141,6 +141,9 @@ func (r *Ring) Purge(p uint32) Purge {
 // deleted (E6).
 func (r *Ring) PurgeClock(p uint32) Clock { return r.Purge(p).Clock }
 
+// ClockRoom is how many bytes the purge clock of a partition may have.
+func (r *Ring) ClockRoom() int { return clockShare(len(r.Partitions)) }
+
 // Successor is the store that stands where sid stood, after any number of
 // replacements: sid itself while it has not been replaced. False for an unknown one.
 func (r *Ring) Successor(sid SID) (SID, bool) {

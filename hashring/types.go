@@ -73,15 +73,18 @@ const (
 
 // Store is one registered store and the node that runs on it.
 type Store struct {
-	SID    SID        `json:"sid"`
-	Node   string     `json:"node"`
-	API    string     `json:"api"`
-	Gossip string     `json:"gossip"`
-	Peer   string     `json:"peer"`
-	Frames string     `json:"frames,omitempty"` // where clients may come in by frames; empty: nowhere
-	Zone   string     `json:"zone,omitempty"`
-	Boot   uint64     `json:"boot"` // highest registered boot count (D6)
-	State  StoreState `json:"state"`
+	SID    SID    `json:"sid"`
+	Node   string `json:"node"`
+	API    string `json:"api"`
+	Gossip string `json:"gossip"`
+	Peer   string `json:"peer"`
+	Frames string `json:"frames,omitempty"` // where clients may come in by frames; empty: nowhere
+	Zone   string `json:"zone,omitempty"`
+	Boot   uint64 `json:"boot"` // highest registered boot count (D6)
+	// Nonce was drawn by the start that has that boot count: a copy of the directory
+	// can reach the count but not the nonce. 0: registered below FeatureNonce.
+	Nonce uint64     `json:"nonce,omitempty"`
+	State StoreState `json:"state"`
 	// FeatureMax is the highest protocol version the store's binary speaks; the
 	// ring's Feature never exceeds the least of them.
 	FeatureMax uint16 `json:"feature_max"`

@@ -45,6 +45,7 @@ type nodeReport struct {
 	Bytes     uint64   `json:"bytes"`
 	Hints     uint64   `json:"hints"`
 	HintBytes uint64   `json:"hint_bytes"`
+	DebtKeys  uint64   `json:"debt_keys"`
 	Testing   []string `json:"testing,omitempty"`
 }
 
@@ -55,7 +56,7 @@ const (
 
 func (n *Node) report() nodeReport {
 	t := n.totals()
-	return nodeReport{Version: buildinfo.Version, Keys: t.Keys, Bytes: t.Bytes, Hints: t.Hints, HintBytes: t.HintBytes, Testing: n.testing.on()}
+	return nodeReport{Version: buildinfo.Version, Keys: t.Keys, Bytes: t.Bytes, Hints: t.Hints, HintBytes: t.HintBytes, DebtKeys: t.Repair.DebtKeys, Testing: n.testing.on()}
 }
 
 func (n *Node) reportJSON() ([]byte, error) { return json.Marshal(n.report()) }
@@ -94,6 +95,7 @@ func (b backend) Cluster(ctx context.Context) httpapi.ClusterStatus {
 	for i := range out.Nodes {
 		out.Hints.Pending += out.Nodes[i].Hints
 		out.Hints.Bytes += out.Nodes[i].HintBytes
+		out.Repair.DebtKeys += out.Nodes[i].DebtKeys
 		for _, on := range out.Nodes[i].Testing {
 			out.Testing = append(out.Testing, out.Nodes[i].Name+" "+on)
 		}
@@ -119,5 +121,6 @@ func (n *Node) fill(ctx context.Context, ring *hashring.Ring, node *httpapi.Node
 		}
 	}
 	node.Version, node.Keys, node.Bytes, node.Hints, node.HintBytes = r.Version, r.Keys, r.Bytes, r.Hints, r.HintBytes
+	node.DebtKeys = r.DebtKeys
 	node.Testing = r.Testing
 }

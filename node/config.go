@@ -23,7 +23,12 @@ type Config struct {
 	Shards          int           `koanf:"shards" doc:"Event loops of the data path; 0: one per processor." default:"0"`
 	MaxValueBytes   int           `koanf:"max-value-bytes" doc:"Largest value taken, at most 4194304." default:"1048576"`
 	MaxInFlight     int           `koanf:"max-in-flight" doc:"Client requests served at a time; more are shed with 503." default:"4096"`
-	HintBytesMax    int64         `koanf:"hint-bytes-max" doc:"Bytes of hints kept for unreachable stores." default:"1073741824"`
+	HintBytesMax    int64         `koanf:"hint-bytes-max" doc:"Bytes of hints kept for unreachable stores; above it the oldest are dropped as by hint-age, an eighth above it new ones are refused." default:"1073741824"`
+	HintAge         time.Duration `koanf:"hint-age" doc:"Hints older than this are dropped once the other owners have what they hold, and the partition is compared in full; 0s: never." default:"3h"`
+	RepairTarget    time.Duration `koanf:"repair-p99-target" doc:"Repair, hand-off and refill slow down while the p99 of client requests is above this." default:"25ms"`
+	RepairFloor     int64         `koanf:"repair-floor" doc:"Bytes a second that they have whatever clients suffer: what bounds the time a lost copy is missing." default:"4194304"`
+	RepairCeiling   int64         `koanf:"repair-ceiling" doc:"Bytes a second that they never exceed." default:"134217728"`
+	ScrubEvery      time.Duration `koanf:"scrub-every" doc:"How long it takes to hold each record and hash tree against itself once." default:"24h"`
 	DiskReserve     int64         `koanf:"disk-reserve-bytes" doc:"Below this much free space writes are refused with 507." default:"268435456"`
 	ShutdownTimeout time.Duration `koanf:"shutdown-timeout" doc:"How long a stop waits for requests in flight." default:"10s"`
 	NameWait        time.Duration `koanf:"name-wait" hidden:"true" doc:"How long a newcomer waits for a taken name." default:"30s"`
@@ -35,5 +40,6 @@ type Config struct {
 	TestingClockOffset time.Duration `koanf:"testing.clock-offset" hidden:"true" doc:"Added to the wall clock that stamps are made from." default:"0s"`
 	TestingRaftPaused  bool          `koanf:"testing.raft-paused" hidden:"true" doc:"Cut this node's Raft streams." default:"false"`
 	TestingDiskFull    bool          `koanf:"testing.disk-full" hidden:"true" doc:"Behave as if free space were below the reserve." default:"false"`
+	TestingRepairOff   bool          `koanf:"testing.repair-off" hidden:"true" doc:"Keep no hash trees and compare no replicas: what anti-entropy costs is measured against it." default:"false"`
 	TestingSwitches    string        `koanf:"testing.switches" hidden:"true" doc:"JSON file with any of clock-offset, raft-paused, disk-full, read again and again; it beats the keys."`
 }

@@ -31,10 +31,14 @@ type lifecycle struct {
 	log   *slog.Logger
 	self  hashring.SID
 	boot  uint64
+	nonce uint64
+	drew  bool         // the nonce is of this start, not of one before it (store.MaxStarts)
 	runID hashring.SID // of this process: tells a restart from a reconnection
+	guise hashring.SID // under which others see the node of a store that must not serve; zero: none
 
-	transport lifePeer // set by open
-	raft      *ringraft.Raft
+	transport lifePeer                  // set by open
+	raft      *ringraft.Raft            // nil: no part in it
+	group     lifeRaft                  // raft, or what stands for it
 	parts     atomic.Pointer[lifeParts] // nil until start
 	ring      atomic.Pointer[hashring.Ring]
 	adopt     sync.Mutex // orders save, publish and OnRing; held over a disk write
@@ -68,8 +72,9 @@ const (
 
 // sighting is the process that was last seen running a store.
 type sighting struct {
-	boot uint64
-	run  hashring.SID
+	boot  uint64
+	nonce uint64 // 0: not said
+	run   hashring.SID
 }
 
 // lifeStore is what lifecycle needs of the store.
@@ -79,6 +84,7 @@ type lifeStore interface {
 	SetPromise(store.Promise) error
 	RingState() (*hashring.State, error)
 	SaveRingState(*hashring.State) error
+	SetQuarantine(registered uint64) error // never nil
 }
 
 // lifeGossip is what lifecycle needs of gossip.
@@ -139,6 +145,13 @@ type lifeConfig struct {
 	// node may take its dead store's place, and grow replica lists while it leads.
 	Rebuild bool
 	Fast    bool // Raft's shorter timeouts, for tests
+	// Unfit is why the store must not serve: it is damaged, or was rolled back. Then the
+	// lifecycle registers nothing and waits until the store can be spared, and calls
+	// OnSpare, once. Nil: the store is sound.
+	Unfit   error
+	OnSpare func()
+	// NoRaft leaves the Raft group alone: the store's log is not to be trusted.
+	NoRaft bool
 	// RaftPaused, when it says true, cuts this node's Raft streams; nil: never.
 	RaftPaused func() bool
 }
@@ -172,10 +185,13 @@ func newLifecycle(cfg lifeConfig) *lifecycle {
 		cfg.Times = lifeDefaults()
 	}
 	id := cfg.Store.Identity()
-	l := &lifecycle{cfg: cfg, log: cfg.Log, self: id.SID, boot: id.Boot, runID: randomSID(),
+	l := &lifecycle{cfg: cfg, log: cfg.Log, self: id.SID, boot: id.Boot, nonce: id.Nonce(), drew: id.Drew(), runID: randomSID(),
 		seen: map[hashring.SID]sighting{}, wanted: map[hashring.SID]uint64{}}
 	for i := range l.pokes {
 		l.pokes[i] = make(chan struct{}, 1)
+	}
+	if cfg.Unfit != nil {
+		l.guise = randomSID()
 	}
 	l.note("starting")
 	return l
@@ -192,28 +208,52 @@ func (l *lifecycle) open(p lifePeer, layer ringraft.Layer, dir string) error {
 	if st != nil {
 		l.publish(st)
 	}
+	l.transport = p
+	if l.cfg.NoRaft {
+		l.group = noRaft{}
+		return nil
+	}
 	r, err := ringraft.Open(ringraft.Config{
-		SID: l.self, PeerAddr: l.cfg.Peer, Dir: dir, MustExist: !l.cluster().IsZero(), Layer: layer, AddrOf: l.peerAddr,
+		SID: l.self, PeerAddr: l.cfg.Peer, Dir: dir, MustExist: l.hasVoted(st), Layer: layer, AddrOf: l.peerAddr,
 		OnState: l.learn, OnFatal: l.fatal, Log: l.log, Fast: l.cfg.Fast, Paused: l.cfg.RaftPaused,
 	})
 	if err != nil {
 		return err
 	}
-	l.transport, l.raft = p, r
+	l.raft, l.group = r, r
 	return nil
+}
+
+// hasVoted tells whether this store may have had a part in the Raft group, whose votes
+// must then be found. One that was made to take another's place begins with a cluster
+// and has none until the ring knows it.
+func (l *lifecycle) hasVoted(saved *hashring.State) bool {
+	id := l.cfg.Store.Identity()
+	if id.Cluster.IsZero() || id.Replaces == nil {
+		return !id.Cluster.IsZero()
+	}
+	if saved == nil {
+		return false
+	}
+	_, known := hashring.NewRing(saved).Store(id.SID)
+	return known
 }
 
 // start begins the loops.
 func (l *lifecycle) start(g lifeGossip) error {
-	if l.raft == nil {
+	if l.group == nil {
 		return errors.New("lifecycle: start comes after open")
 	}
-	l.parts.Store(&lifeParts{gossip: g, peer: l.transport, raft: l.raft})
+	l.parts.Store(&lifeParts{gossip: g, peer: l.transport, raft: l.group})
 	l.setPeers()
 	g.Refresh()
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	for _, loop := range []func(context.Context){l.run, l.confirmLoop, l.followLoop, l.leadLoop} {
+	loops := []func(context.Context){l.run, l.confirmLoop, l.followLoop, l.leadLoop}
+	if l.unfit() != nil {
+		loops = []func(context.Context){l.suspectLoop, l.followLoop, l.leadLoop}
+	}
+	for _, loop := range loops {
 		l.wg.Go(func() { loop(ctx) })
 	}
 	return nil
@@ -274,17 +314,25 @@ func (l *lifecycle) version() uint64 {
 	return 0
 }
 
+// seenAs is the id under which others see this node.
+func (l *lifecycle) seenAs() hashring.SID {
+	if !l.guise.IsZero() {
+		return l.guise
+	}
+	return l.self
+}
+
 // meta is what gossip says of this node.
 func (l *lifecycle) meta() gossip.Meta {
 	return gossip.Meta{
-		Cluster: l.cluster(), SID: l.self, Node: l.cfg.Name, API: l.cfg.API, Peer: l.cfg.Peer, Zone: l.cfg.Zone,
+		Cluster: l.cluster(), SID: l.seenAs(), Node: l.cfg.Name, API: l.cfg.API, Peer: l.cfg.Peer, Zone: l.cfg.Zone,
 		Version: l.cfg.Version, Boot: l.boot, RingVersion: l.version(), Feature: l.cfg.Feature, Expect: uint8(min(l.expect(), 255)),
 	}
 }
 
 // hello is how this node introduces itself on the peer port.
 func (l *lifecycle) hello(minVersion, maxVersion uint16) peer.Hello {
-	return peer.Hello{Cluster: l.cluster(), SID: l.self, Node: l.cfg.Name, Boot: l.boot, Min: minVersion, Max: maxVersion}
+	return peer.Hello{Cluster: l.cluster(), SID: l.seenAs(), Node: l.cfg.Name, Boot: l.boot, Min: minVersion, Max: maxVersion}
 }
 
 // onView is gossip's OnChange.

@@ -78,25 +78,38 @@ const seenMax = 1024
 
 // sight remembers the process that runs a store, and refuses a second one under
 // one boot count, which only a copy or a restored image can have.
-func (l *lifecycle) sight(h peer.Hello, run hashring.SID) error {
+func (l *lifecycle) sight(h peer.Hello, in *clusterAsk) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, ok := l.seen[h.SID]
 	switch {
 	case ok && h.Boot < s.boot:
 		return olderBoot(h.SID, h.Boot, s.boot)
-	case ok && h.Boot == s.boot && run != s.run:
+	case ok && h.Boot == s.boot && in.Run != s.run:
 		return fmt.Errorf("two processes have run store %s at boot %d: it was rolled back or cloned", h.SID.Short(), h.Boot)
 	case !ok && len(l.seen) >= seenMax:
 		return fmt.Errorf("more than %d stores seen", seenMax)
 	}
-	l.seen[h.SID] = sighting{boot: h.Boot, run: run}
+	next := sighting{boot: h.Boot, run: in.Run}
+	if n := len(in.Starts); n > 0 {
+		next.nonce = in.Starts[n-1]
+	}
+	l.seen[h.SID] = next
 	return nil
+}
+
+// take accepts a start of a store of this cluster, or says why not. What is refused
+// leaves no trace: a copy must not count as the newest seen.
+func (l *lifecycle) take(h peer.Hello, in *clusterAsk) error {
+	if err := errors.Join(l.check(h), l.lineage(h, in)); err != nil {
+		return err
+	}
+	return l.sight(h, in)
 }
 
 func (l *lifecycle) onCluster(_ context.Context, parts *lifeParts, from peer.Hello, payload []byte) (versioned, error) {
 	var in clusterAsk
-	if err := decodePayload(payload, &in); err != nil {
+	if err := errors.Join(decodePayload(payload, &in), in.check()); err != nil {
 		return nil, err
 	}
 	id := l.cfg.Store.Identity()
@@ -110,7 +123,7 @@ func (l *lifecycle) onCluster(_ context.Context, parts *lifeParts, from peer.Hel
 		return nil, fmt.Errorf("%w: two boot counts", errPayload)
 	}
 	if !id.Cluster.IsZero() && from.Cluster == id.Cluster {
-		if err := errors.Join(l.check(from), l.sight(from, in.Run)); err != nil {
+		if err := l.take(from, &in); err != nil {
 			out.Refused = err.Error()
 		}
 	}
@@ -137,16 +150,17 @@ func (l *lifecycle) onPropose(ctx context.Context, parts *lifeParts, from peer.H
 	if !remoteKinds[c.Kind] {
 		return nil, fmt.Errorf("command %s is not taken from another node", c.Kind)
 	}
-	if err := ownAffair(&c, from.SID, parts.gossip.View()); err != nil {
+	if err := ownAffair(&c, from.SID, parts.gossip.View(), l.ring.Load()); err != nil {
 		return nil, err
 	}
 	st, err := parts.raft.Propose(ctx, c)
 	return proposed(st, err)
 }
 
-// ownAffair refuses what a store may not say of another: that it has started, takes
-// a place, or is full; and a replacement of a store that this node sees alive.
-func ownAffair(c *hashring.Command, from hashring.SID, v *gossip.View) error {
+// ownAffair refuses what a store may not say of another: that it has started or takes
+// a place, or that it is full, which its source, a full owner, says (E13); and a
+// replacement of a store that this node sees alive.
+func ownAffair(c *hashring.Command, from hashring.SID, v *gossip.View, r *hashring.Ring) error {
 	about := from
 	switch c.Kind {
 	case hashring.KindRegister:
@@ -156,9 +170,12 @@ func ownAffair(c *hashring.Command, from hashring.SID, v *gossip.View) error {
 			return fmt.Errorf("store %s, to be replaced, is alive", c.ReplaceStore.Old.Short())
 		}
 	case hashring.KindFilled:
+		if r == nil {
+			return errStarting
+		}
 		for _, pl := range c.Filled.Places {
-			if pl.SID != from {
-				about = pl.SID
+			if role, owner := r.Role(pl.Partition, from); pl.SID == from || !owner || role != hashring.Full {
+				return fmt.Errorf("store %s is no full owner of partition %d and cannot have filled store %s", from.Short(), pl.Partition, pl.SID.Short())
 			}
 		}
 	}

@@ -39,6 +39,10 @@ type clusterAsk struct {
 	head
 	Boot uint64       `json:"boot"`
 	Run  hashring.SID `json:"run"` // of the asker's process
+	// Starts are the nonces that the asker remembers as its own, the present one last,
+	// and Ring the version of the ring it knows (D6). Not sent below FeatureNonce.
+	Starts []uint64 `json:"starts,omitempty"` // at most store.MaxStarts
+	Ring   uint64   `json:"ring,omitempty"`
 }
 
 // clusterAnswer says who answers and what it thinks of the asker.

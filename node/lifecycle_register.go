@@ -14,7 +14,7 @@ import (
 	"github.com/quoratedb/quorate/node/httpapi"
 )
 
-// errRolledBack ends a store whose boot count is not above the registered one (D6).
+// errRolledBack ends a store for which a start of another directory is registered (D6).
 var errRolledBack = errors.New("this store was rolled back or cloned")
 
 // NameTakenError ends a newcomer under a node name that another store has.
@@ -30,8 +30,8 @@ func (e *NameTakenError) Error() string {
 			e.Node, e.Other.SID.Short(), e.Other.API, e.Other.Peer)
 	}
 	return fmt.Sprintf("node name %q belongs to store %s, last at %s (peer %s), which is down, and this data directory is a new store: "+
-		"replacing a wiped node's store is not supported yet. Bring the old data directory back, or start this one under a new --name",
-		e.Node, e.Other.SID.Short(), e.Other.API, e.Other.Peer)
+		"it could take that one's place only if every node were of a version that can fill it. Upgrade them, bring the old data directory back, "+
+		"or start this one under a new --name", e.Node, e.Other.SID.Short(), e.Other.API, e.Other.Peer)
 }
 
 // registration is one start's way into the ring state.
@@ -62,7 +62,7 @@ func (l *lifecycle) register(ctx context.Context) error {
 
 func (l *lifecycle) me() hashring.Store {
 	return hashring.Store{SID: l.self, Node: l.cfg.Name, API: l.cfg.API, Gossip: l.cfg.Gossip, Peer: l.cfg.Peer, Frames: l.cfg.Frames, Zone: l.cfg.Zone,
-		Boot: l.boot, State: hashring.StoreUp, FeatureMax: l.cfg.Feature}
+		Boot: l.boot, Nonce: l.nonceNow(), State: hashring.StoreUp, FeatureMax: l.cfg.Feature}
 }
 
 // registered is what the newest ring state known here says of this store.
@@ -75,10 +75,15 @@ func (l *lifecycle) registered() (st hashring.Store) {
 	return st
 }
 
-// mine tells that a registration is that of this very process.
+// mine tells that a registration is that of this very process. A nonce that this
+// start drew says so by itself.
 func (l *lifecycle) mine(st *hashring.Store, reg *registration) bool {
+	if st.Boot != l.boot || st.Nonce != 0 && st.Nonce != l.nonce {
+		return false
+	}
 	me := l.me()
-	return reg.attempted && st.Boot == me.Boot && st.Node == me.Node && st.API == me.API && st.Gossip == me.Gossip && st.Peer == me.Peer
+	return st.Nonce != 0 && l.drew ||
+		reg.attempted && st.Node == me.Node && st.API == me.API && st.Gossip == me.Gossip && st.Peer == me.Peer
 }
 
 func (l *lifecycle) registerOnce(ctx context.Context, reg *registration) (bool, error) {
@@ -87,19 +92,14 @@ func (l *lifecycle) registerOnce(ctx context.Context, reg *registration) (bool, 
 	if l.mine(&old, reg) {
 		return true, nil
 	}
-	if old.Boot >= l.boot {
+	if old.Boot >= l.boot || l.foreign(&old) {
 		return false, l.rolledBack(old.Boot)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*l.cfg.Times.RPC)
 	defer cancel()
 	_, err := l.propose(ctx, hashring.Command{Kind: hashring.KindRegister,
-		Register: &hashring.Register{Store: l.me(), Expects: old.Boot}})
+		Register: &hashring.Register{Store: l.me(), Expects: old.Boot, ExpectsNonce: old.Nonce}})
 	return l.registerAnswer(ctx, err, reg)
-}
-
-func (l *lifecycle) rolledBack(newest uint64) error {
-	return fmt.Errorf("%w: its boot count is %d, and %d is registered; it may hold less than it has promised, so it must not serve",
-		errRolledBack, l.boot, newest)
 }
 
 // registerAnswer sorts what came of one try: done, to be tried again, or the end.
@@ -118,6 +118,11 @@ func (l *lifecycle) registerAnswer(ctx context.Context, err error, reg *registra
 		return false, l.rolledBack(refusal.Other.Boot)
 	case errors.Is(err, hashring.ErrNameTaken) && errors.As(err, &refusal) && refusal.Other != nil:
 		return l.nameTaken(ctx, *refusal.Other, reg)
+	case errors.Is(err, hashring.ErrStaleEpoch) && errors.As(err, &refusal) && refusal.Other != nil &&
+		refusal.Other.SID == l.self && l.foreign(refusal.Other):
+		return false, l.rolledBack(refusal.Other.Boot)
+	case errors.Is(err, hashring.ErrRetired) && errors.As(err, &refusal) && refusal.Other != nil:
+		return false, replacedError(refusal.Other)
 	case errors.Is(err, hashring.ErrNoCluster), errors.Is(err, hashring.ErrStaleEpoch):
 		// the cluster's first command, or a newer state, is about to arrive
 	case errors.As(err, &refusal):
@@ -125,6 +130,7 @@ func (l *lifecycle) registerAnswer(ctx context.Context, err error, reg *registra
 	case errors.Is(err, httpapi.ErrNotProposed):
 		l.say(slog.LevelInfo, "not registered yet: no Raft leader is reached", "error", err)
 	default:
+		reg.attempted = true // not surely not: a mark of quarantine is for ever
 		l.say(slog.LevelWarn, "not registered yet", "error", err)
 	}
 	return false, nil
@@ -178,6 +184,9 @@ func (l *lifecycle) introduce(ctx context.Context, taken map[hashring.SID]uint64
 			l.say(slog.LevelError, "a peer does not take this start of the store", "peer", m.Node, "reason", out.Refused)
 			return
 		}
+		if l.Want(out.Ring, m.SID); out.Ring > l.version() {
+			return // it may know a registration that this node has to compare itself with first
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		taken[m.SID] = m.Boot
@@ -185,13 +194,14 @@ func (l *lifecycle) introduce(ctx context.Context, taken map[hashring.SID]uint64
 }
 
 // takenByMost is true when a majority of the ring's other stores took this start.
-// A store that the ring does not know, or that is alone, needs Raft.
+// A store that the ring does not know, or that is alone, needs Raft; so does one that
+// is registered at this boot count, by itself or by a copy.
 func (l *lifecycle) takenByMost(taken map[hashring.SID]uint64) bool {
 	r := l.ring.Load()
 	if r == nil || !r.HasRing() {
 		return false
 	}
-	if _, ok := r.Store(l.self); !ok {
+	if own, ok := r.Store(l.self); !ok || own.Boot >= l.boot || l.foreign(own) {
 		return false
 	}
 	others, yes := 0, 0

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -100,6 +101,12 @@ func (l *lifecycle) replace(ctx context.Context, old *hashring.Store, reg *regis
 
 // errReplaced ends a process whose store was taken for dead.
 var errReplaced = errors.New("another store has taken this store's place in the ring")
+
+func replacedError(me *hashring.Store) error {
+	return fmt.Errorf("%w: store %s of node %s was taken for dead, and store %s stands for it. What this data directory holds is of no use to the "+
+		"cluster any more: to run a node here, start it with an empty data directory, and under another --name if that one runs elsewhere",
+		errReplaced, me.SID.Short(), me.Node, me.Successor.Short())
+}
 
 // growLists is a duty of the Raft leader: lists that are shorter than they should be
 // get a store each, once no new node has appeared for Quiet.

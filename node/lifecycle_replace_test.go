@@ -44,8 +44,20 @@ func TestReplaceVerdict(t *testing.T) {
 func TestAStoreSpeaksForItself(t *testing.T) {
 	me, other := hashring.SID{1}, hashring.SID{2}
 	v := gossip.NewView(me, []gossip.Member{{Meta: gossip.Meta{SID: other}, State: gossip.Alive}})
-	dead := hashring.SID{3}
-	place := func(sid hashring.SID) hashring.Place { return hashring.Place{Epoch: 1, SID: sid, Session: 1} }
+	dead, built := hashring.SID{3}, hashring.SID{4}
+	ring := hashring.NewRing(&hashring.State{Version: 2, Feature: hashring.FeatureBuilding,
+		Stores: []hashring.Store{{SID: me, State: hashring.StoreUp}, {SID: other, State: hashring.StoreUp}, {SID: built, State: hashring.StoreUp}},
+		Partitions: []hashring.Partition{
+			{Epoch: 1, Replicas: []hashring.SID{me, built}, Building: []hashring.SID{built}, Session: 1},
+			{Epoch: 1, Replicas: []hashring.SID{other, built}, Building: []hashring.SID{built}, Session: 1},
+			{Epoch: 1, Replicas: []hashring.SID{other, me}, Building: []hashring.SID{me}, Session: 1}}})
+	filled := func(sid hashring.SID, partitions ...uint32) hashring.Command {
+		c := &hashring.Filled{}
+		for _, p := range partitions {
+			c.Places = append(c.Places, hashring.Place{Partition: p, Epoch: 1, SID: sid, Session: 1})
+		}
+		return hashring.Command{Kind: hashring.KindFilled, Filled: c}
+	}
 	for name, c := range map[string]struct {
 		c  hashring.Command
 		ok bool
@@ -55,11 +67,14 @@ func TestAStoreSpeaksForItself(t *testing.T) {
 		"replaces the dead":     {hashring.Command{Kind: hashring.KindReplaceStore, ReplaceStore: &hashring.ReplaceStore{Old: dead, Store: hashring.Store{SID: me}}}, true},
 		"replaces the living":   {hashring.Command{Kind: hashring.KindReplaceStore, ReplaceStore: &hashring.ReplaceStore{Old: other, Store: hashring.Store{SID: me}}}, false},
 		"replaces for another":  {hashring.Command{Kind: hashring.KindReplaceStore, ReplaceStore: &hashring.ReplaceStore{Old: dead, Store: hashring.Store{SID: other}}}, false},
-		"is full":               {hashring.Command{Kind: hashring.KindFilled, Filled: &hashring.Filled{Places: []hashring.Place{place(me)}}}, true},
-		"calls another full":    {hashring.Command{Kind: hashring.KindFilled, Filled: &hashring.Filled{Places: []hashring.Place{place(me), place(other)}}}, false},
+		"has filled":            {filled(built, 0), true},
+		"no owner has filled":   {filled(built, 0, 1), false},
+		"a builder has filled":  {filled(built, 2), false},
+		"calls itself full":     {filled(me, 2), false},
+		"beyond the ring":       {filled(built, 9), false},
 		"reports another's end": {hashring.Command{Kind: hashring.KindSetStoreState, SetStoreState: &hashring.SetStoreState{SID: other, State: hashring.StoreSuspect}}, true},
 	} {
-		if err := ownAffair(&c.c, me, v); (err == nil) != c.ok {
+		if err := ownAffair(&c.c, me, v, ring); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -34,12 +34,8 @@ func (l *lifecycle) learn(st *hashring.State) {
 	}
 	l.adopt.Unlock()
 	if newer {
-		if me := l.registered(); me.Boot > l.boot {
-			l.fatal(l.rolledBack(me.Boot))
-			return
-		}
-		if me := l.registered(); !me.Successor.IsZero() {
-			l.fatal(fmt.Errorf("%w: store %s of node %s", errReplaced, me.Successor.Short(), me.Node))
+		if err := l.ousted(); err != nil {
+			l.fatal(err)
 			return
 		}
 		l.setPeers()
@@ -48,6 +44,21 @@ func (l *lifecycle) learn(st *hashring.State) {
 		}
 		l.poke()
 	}
+}
+
+// ousted is why the newest ring ends this process: another one runs the store, or
+// another store has taken its place.
+func (l *lifecycle) ousted() error {
+	me := l.registered()
+	switch {
+	case l.unfit() != nil:
+		return nil // it waits for just that
+	case me.Boot > l.boot || l.foreign(&me):
+		return l.rolledBack(me.Boot)
+	case !me.Successor.IsZero():
+		return replacedError(&me)
+	}
+	return nil
 }
 
 // publish makes st, which is saved, this node's ring. adopt is held, or Raft is
@@ -157,7 +168,7 @@ func (l *lifecycle) everyLive(f func(gossip.Member)) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, askersMax)
 	for _, m := range parts.gossip.View().Members {
-		if m.State != gossip.Alive || m.SID == l.self || m.Cluster.IsZero() {
+		if m.State != gossip.Alive || m.SID == l.self || m.SID == l.guise || m.Cluster.IsZero() {
 			continue
 		}
 		slots <- struct{}{}
@@ -229,7 +240,7 @@ func (l *lifecycle) peerAddr(sid hashring.SID) string {
 // setPeers tells the transport whom to stay connected with.
 func (l *lifecycle) setPeers() {
 	parts, r := l.parts.Load(), l.ring.Load()
-	if parts == nil || r == nil {
+	if parts == nil || r == nil || l.unfit() != nil {
 		return
 	}
 	addrs := make(map[hashring.SID]string, len(r.Stores))
@@ -327,5 +338,9 @@ func (l *lifecycle) voters(ctx context.Context) []hashring.SID {
 }
 
 func (l *lifecycle) introduction() clusterAsk {
-	return clusterAsk{head: head{lifeFormat}, Boot: l.boot, Run: l.runID}
+	ask := clusterAsk{head: head{lifeFormat}, Boot: l.boot, Run: l.runID}
+	if r := l.ring.Load(); r != nil && r.Feature >= hashring.FeatureNonce {
+		ask.Starts, ask.Ring = l.remembered(), r.Version
+	}
+	return ask
 }

@@ -21,6 +21,10 @@ func (f *fakeStore) SetCluster(c hashring.ClusterID) error  { f.id.Cluster = c; 
 func (f *fakeStore) SetPromise(p store.Promise) error       { f.id.Promise = &p; return nil }
 func (f *fakeStore) RingState() (*hashring.State, error)    { return nil, nil }
 func (f *fakeStore) SaveRingState(st *hashring.State) error { return nil }
+func (f *fakeStore) SetQuarantine(registered uint64) error {
+	f.id.Quarantine = &store.Quarantine{Boot: f.id.Boot, Registered: registered}
+	return &store.QuarantinedError{SID: f.id.SID, Quarantine: *f.id.Quarantine}
+}
 
 // fakeGossip has one view for ever.
 type fakeGossip struct{ v *gossip.View }
@@ -174,17 +178,17 @@ func TestJoiningGivesOwnSetUp(t *testing.T) {
 func TestSecondProcessAtOneBootIsRefused(t *testing.T) {
 	l := fakeLives(1)[0]
 	h := peer.Hello{SID: hashring.SID{9}, Boot: 5}
-	must(t, l.sight(h, hashring.SID{1}))
-	must(t, l.sight(h, hashring.SID{1}))
-	if err := l.sight(h, hashring.SID{2}); err == nil {
+	must(t, l.sight(h, &clusterAsk{Run: hashring.SID{1}}))
+	must(t, l.sight(h, &clusterAsk{Run: hashring.SID{1}}))
+	if err := l.sight(h, &clusterAsk{Run: hashring.SID{2}}); err == nil {
 		t.Fatal("a clone was taken")
 	}
 	h.Boot = 4
-	if l.sight(h, hashring.SID{3}) == nil || l.check(h) == nil {
+	if l.sight(h, &clusterAsk{Run: hashring.SID{3}}) == nil || l.check(h) == nil {
 		t.Fatal("an older boot was taken")
 	}
 	h.Boot = 6
-	must(t, l.sight(h, hashring.SID{3}))
+	must(t, l.sight(h, &clusterAsk{Run: hashring.SID{3}}))
 }
 
 func TestCallsBeforeStartAreRefused(t *testing.T) {

@@ -28,11 +28,25 @@ func addStats(t, s *core.Stats) {
 	t.Suspicions += s.Suspicions
 	t.ReadRepairs += s.ReadRepairs
 	t.LWWDropped += s.LWWDropped
+	t.Guarded += s.Guarded
+	t.Filled += s.Filled
+	t.SkewRefused += s.SkewRefused
 	t.HintsKept += s.HintsKept
 	t.HintsDelivered += s.HintsDelivered
 	t.HintsRefused += s.HintsRefused
+	t.HintsDropped += s.HintsDropped
+	t.HintsMoved += s.HintsMoved
+	t.MarksMade += s.MarksMade
+	t.MarksCleared += s.MarksCleared
+	t.Marks += s.Marks
+	t.Expiring += s.Expiring
+	t.Repair.Add(&s.Repair)
+	if s.OldestHintMS != 0 && (t.OldestHintMS == 0 || s.OldestHintMS < t.OldestHintMS) {
+		t.OldestHintMS = s.OldestHintMS
+	}
 	t.ParkedDropped += s.ParkedDropped
 	t.Corrupt += s.Corrupt
+	t.Purge.Add(&s.Purge)
 	t.Ops += s.Ops
 	t.OverlayBytes += s.OverlayBytes
 	t.Parked += s.Parked
@@ -61,6 +75,13 @@ type snapshot struct {
 	ring  *hashring.Ring
 }
 
+func (s *snapshot) hintAge() float64 {
+	if s.core.OldestHintMS == 0 {
+		return 0
+	}
+	return max(0, float64(s.n.now().WallMS-s.core.OldestHintMS)/1000)
+}
+
 func counter(name, help string, read func(*snapshot) float64) figure {
 	return figure{prometheus.NewDesc("quorate_"+name, help, nil, nil), prometheus.CounterValue, read}
 }
@@ -78,11 +99,20 @@ var figures = []figure{
 	counter("coordinator_hedges_total", "Reads that asked a spare replica because one was late.", func(s *snapshot) float64 { return float64(s.core.Hedges) }),
 	counter("coordinator_suspicions_total", "Times a store was avoided because it did not answer.", func(s *snapshot) float64 { return float64(s.core.Suspicions) }),
 	counter("read_repairs_total", "Replicas sent a newer version by a read.", func(s *snapshot) float64 { return float64(s.core.ReadRepairs) }),
+	counter("skew_refused_total", "Writes refused because their stamp was too far ahead of this node's clock.", func(s *snapshot) float64 { return float64(s.core.SkewRefused) }),
+	counter("guarded_total", "Objects that came late and brought what had been purged.", func(s *snapshot) float64 { return float64(s.core.Guarded) }),
+	counter("filled_total", "Stores in partitions that this store has filled until they were full.", func(s *snapshot) float64 { return float64(s.core.Filled) }),
 	counter("lww_dropped_total", "Concurrent values dropped by last-write-wins buckets.", func(s *snapshot) float64 { return float64(s.core.LWWDropped) }),
 	counter("hints_kept_total", "Hints written for unreachable owners.", func(s *snapshot) float64 { return float64(s.core.HintsKept) }),
 	counter("hints_delivered_total", "Hints this store took from others.", func(s *snapshot) float64 { return float64(s.core.HintsDelivered) }),
 	counter("hints_refused_total", "Hints refused because their budget was used up.", func(s *snapshot) float64 { return float64(s.core.HintsRefused) }),
 	counter("corrupt_records_total", "Reads of records that failed their checksum.", func(s *snapshot) float64 { return float64(s.core.Corrupt) }),
+	counter("hints_dropped_total", "Hints dropped over their budget or for their age, once the other owners had what they held.", func(s *snapshot) float64 { return float64(s.core.HintsDropped) }),
+	counter("hints_moved_total", "Hints given to the owners of now, their target having left.", func(s *snapshot) float64 { return float64(s.core.HintsMoved) }),
+	counter("hint_marks_total", "Times that a partition was marked as lacking something at one of its owners.", func(s *snapshot) float64 { return float64(s.core.MarksMade) }),
+	counter("hint_marks_cleared_total", "Marks cleared, the owner having been compared in full.", func(s *snapshot) float64 { return float64(s.core.MarksCleared) }),
+	gauge("hint_marks", "Marks that stand.", func(s *snapshot) float64 { return float64(s.core.Marks) }),
+	gauge("hints_oldest_seconds", "Age of the oldest hint held for others.", func(s *snapshot) float64 { return s.hintAge() }),
 	gauge("hints", "Hints held for others.", func(s *snapshot) float64 { return float64(s.core.Hints) }),
 	gauge("hints_bytes", "Bytes of the hints held for others.", func(s *snapshot) float64 { return float64(s.core.HintBytes) }),
 	gauge("keys", "Live keys in this store.", func(s *snapshot) float64 { return float64(s.core.Keys) }),
@@ -112,14 +142,25 @@ func (n *Node) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range figures {
 		ch <- f.desc
 	}
+	for _, f := range repairFigures {
+		ch <- f.desc
+	}
+	for _, f := range purgeFigures {
+		ch <- f.desc
+	}
+	ch <- debtKeys
+	ch <- debtBehind
 }
 
 // Collect reads every figure once.
 func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	s := &snapshot{n: n, core: n.totals(), store: n.store.Stats(), ring: n.ring.Load()}
-	for _, f := range figures {
-		ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(s))
+	for _, list := range [][]figure{figures, repairFigures, purgeFigures} {
+		for _, f := range list {
+			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(s))
+		}
 	}
+	collectDebts(ch, s.core.Repair.Debts)
 }
 
 func newRegistry(n *Node) *prometheus.Registry {

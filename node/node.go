@@ -44,6 +44,7 @@ type Node struct {
 	life     *lifecycle
 	router   *router
 	commit   *committer
+	proposer *proposer
 	registry *prometheus.Registry
 	api      *h1.Server
 	apiAddr  string
@@ -74,7 +75,22 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
 
 // startOn is Start on a given network.
 func startOn(ctx context.Context, s seams, cfg Config, log *slog.Logger) (*Node, error) {
-	n := &Node{cfg: cfg, log: log, seams: s, began: time.Now(), stopData: make(chan struct{}), stopDisk: make(chan struct{}), done: make(chan error, 1)}
+	n, err := startOnce(ctx, s, cfg, log)
+	if err == nil || !Mendable(err) {
+		return n, err
+	}
+	if err := setAside(ctx, newNode(s, cfg, log), err); err != nil {
+		return nil, err
+	}
+	return startOnce(ctx, s, cfg, log)
+}
+
+func newNode(s seams, cfg Config, log *slog.Logger) *Node {
+	return &Node{cfg: cfg, log: log, seams: s, began: time.Now(), stopData: make(chan struct{}), stopDisk: make(chan struct{}), done: make(chan error, 1)}
+}
+
+func startOnce(ctx context.Context, s seams, cfg Config, log *slog.Logger) (*Node, error) {
+	n := newNode(s, cfg, log)
 	if err := n.testing.init(&cfg); err != nil {
 		return nil, err
 	}
@@ -104,7 +120,7 @@ func (n *Node) start(ctx context.Context) (err error) {
 	n.registry = newRegistry(n)
 	n.runShards()
 	if err = n.life.open(n.peers, n.peers.Raft(), filepath.Join(n.cfg.Data, "raft")); err != nil {
-		return errors.Join(fmt.Errorf("raft: %w", err), ports.closeClients())
+		return errors.Join(raftError(err), ports.closeClients())
 	}
 	if n.gossip, err = gossip.Start(n.gossipConfig()); err != nil {
 		return errors.Join(fmt.Errorf("--gossip %s: %w", n.cfg.Gossip, err), ports.closeClients())
@@ -113,6 +129,7 @@ func (n *Node) start(ctx context.Context) (err error) {
 		return errors.Join(err, ports.closeClients())
 	}
 	n.rest.Go(func() { n.watch(ctx) })
+	n.rest.Go(func() { n.proposer.run(ctx) })
 	n.followTesting(ctx)
 	if err = n.serveFrames(&ports); err != nil {
 		return errors.Join(err, ports.closeClients())
@@ -128,13 +145,24 @@ func (n *Node) shardCount() int {
 	return runtime.GOMAXPROCS(0)
 }
 
+// hintAge is the shards' bound; below 0 there is none.
+func (n *Node) hintAge() time.Duration {
+	if n.cfg.HintAge == 0 {
+		return -1
+	}
+	return n.cfg.HintAge
+}
+
 func (n *Node) buildShards() {
 	count := n.shardCount()
 	boot := seeded().Uint64()
 	n.commit = newCommitter(count, n.store, n.router, n.fail)
+	n.proposer = newProposer(n.propose, n.ring.Load, n.router.decided, n.log)
 	for i := range count {
-		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), Boot: boot, HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count)}
-		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.commit, n.now, n.wantRing))
+		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), Boot: boot, HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count), HintAge: n.hintAge(),
+			Starts: n.store.Identity().Boot, RepairOff: n.testing.repairOff, RepairTarget: n.cfg.RepairTarget, RepairFloor: n.cfg.RepairFloor, RepairCeiling: n.cfg.RepairCeiling,
+			ScrubEvery: n.cfg.ScrubEvery}
+		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.commit, n.now, n.wantRing, n.proposer.add))
 	}
 }
 
@@ -148,6 +176,11 @@ func (n *Node) runShards() {
 
 // wantRing hears from a shard that a peer knows a newer ring.
 func (n *Node) wantRing(version uint64, from hashring.SID) { n.life.Want(version, from) }
+
+// propose commits a ring command for the shards.
+func (n *Node) propose(ctx context.Context, c hashring.Command) (*hashring.State, error) {
+	return n.life.propose(ctx, c)
+}
 
 // now is the time as the core takes it: monotonic since the start, and the wall's.
 func (n *Node) now() core.Now {
@@ -185,13 +218,42 @@ func (n *Node) watch(ctx context.Context) {
 	for {
 		select {
 		case err := <-n.store.Fatal():
-			n.fail(fmt.Errorf("the store cannot go on: %w", err))
+			n.fail(n.condemned(err))
+		case d := <-n.store.Damaged():
+			n.rest.Go(func() { n.resign(ctx, d) })
 		case <-tick.C:
 			low = n.watchSpace(low)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// condemned marks a store that cannot go on for a damaged table, so that the next
+// start does not try again: the scan before opening does not read tables.
+func (n *Node) condemned(err error) error {
+	err = fmt.Errorf("the store cannot go on: %w", err)
+	var d *store.DamagedError
+	if errors.As(err, &d) {
+		err = errors.Join(err, n.store.SetDamage(d))
+	}
+	return err
+}
+
+// resign ends the node for a damaged table that a read has met, once its peers can
+// stand for all that the store holds; the next start sets it aside (D4).
+func (n *Node) resign(ctx context.Context, d *store.DamagedError) {
+	n.log.Error("a table of the store is damaged; the store goes on with what it can read until its peers can do without", "file", d.File, "offset", d.Offset, "reason", d.Reason)
+	if !n.life.cfg.Rebuild {
+		return
+	}
+	if err := n.life.awaitSpare(ctx); err != nil {
+		if ctx.Err() == nil {
+			n.fail(err)
+		}
+		return
+	}
+	n.fail(errors.Join(d, n.store.SetDamage(d)))
 }
 
 const spaceEvery = time.Second

@@ -75,13 +75,17 @@ func (n *Node) lifeConfig(p ports) lifeConfig {
 	if n.cfg.NameWait > 0 {
 		times.Name = n.cfg.NameWait
 	}
-	return lifeConfig{
+	cfg := lifeConfig{
 		Name: n.cfg.Name, Zone: n.cfg.Zone, Version: buildinfo.Version,
 		API: p.apiAddr, Gossip: p.gossipAt, Peer: p.peerAddr, Frames: p.framesAddr,
 		Join: len(n.cfg.Join) > 0, Expect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,
 		Feature: wire.ProtocolMax, Store: n.store, OnRing: n.onRing, OnConfirmed: n.onConfirmed, OnFatal: n.fail, Log: n.log, Times: times,
-		RaftPaused: n.testing.raftPaused(),
+		RaftPaused: n.testing.raftPaused(), Rebuild: true,
 	}
+	if n.seams.life != nil {
+		n.seams.life(&cfg)
+	}
+	return cfg
 }
 
 func (n *Node) peerConfig() peer.Config {
@@ -106,8 +110,8 @@ func (n *Node) peerConfig() peer.Config {
 
 // control serves the calls of other nodes.
 func (n *Node) control(ctx context.Context, from peer.Hello, method string, payload []byte) ([]byte, error) {
-	if method == methodStatus {
-		return n.reportJSON()
+	if answer, mine, err := n.statusCall(ctx, method, payload); mine {
+		return answer, err
 	}
 	return n.life.control(ctx, from, method, payload)
 }

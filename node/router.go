@@ -48,6 +48,13 @@ func (r *router) tell(e core.Event) {
 	}
 }
 
+// decided tells the shard of the token what became of its proposal.
+func (r *router) decided(token uint64, e core.Event) {
+	if i := core.ShardOf(token); i < len(r.shards) {
+		r.shards[i].tell(e)
+	}
+}
+
 // reply hands a reply to the goroutine that waits for it.
 func (r *router) reply(waiter any, reply *core.Reply) {
 	switch w := waiter.(type) {

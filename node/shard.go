@@ -27,6 +27,7 @@ const (
 //	                -> Batch        -> committer -> one synced write -> AfterSync -> peers, clients
 //	                                                                 -> Synced   -> mailbox
 //	                -> Loads        -> loaders   -> Loaded           -> mailbox
+//	                -> Proposals    -> proposer  -> Decided          -> mailbox
 //
 // While a batch syncs, the core goes on; its next batches join the next write.
 type shard struct {
@@ -38,7 +39,9 @@ type shard struct {
 	loads   *queue[core.Load]
 	clock   func() core.Now
 	want    func(version uint64, from hashring.SID)
+	propose func(core.Proposal)
 	stats   atomic.Pointer[core.Stats]
+	asks    chan func(*core.Core) // questions of people, between two steps
 }
 
 // outlet is where messages and replies of shards go.
@@ -54,8 +57,9 @@ type backing interface {
 	Load(l core.Load) core.Loaded
 }
 
-func newShard(cfg core.Config, s backing, out outlet, commit *committer, clock func() core.Now, want func(uint64, hashring.SID)) *shard {
-	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), clock: clock, want: want}
+func newShard(cfg core.Config, s backing, out outlet, commit *committer, clock func() core.Now,
+	want func(uint64, hashring.SID), propose func(core.Proposal)) *shard {
+	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), asks: make(chan func(*core.Core)), clock: clock, want: want, propose: propose}
 	commit.serve(cfg.Shard, sh.mailbox)
 	return sh
 }
@@ -76,6 +80,8 @@ func (s *shard) run(stop <-chan struct{}) {
 		select {
 		case <-s.mailbox.signal:
 		case <-timer.C:
+		case f := <-s.asks:
+			f(s.core)
 		case <-stop:
 			return
 		}
@@ -112,6 +118,9 @@ func (s *shard) handle(r *core.Ready) time.Duration {
 	}
 	for i := range r.Loads {
 		s.loads.put(r.Loads[i], 0)
+	}
+	for i := range r.Proposals {
+		s.propose(r.Proposals[i])
 	}
 	if r.WantRing != 0 {
 		s.want(r.WantRing, r.WantRingFrom)

@@ -21,6 +21,7 @@ type testSection struct {
 	peerVia, gossipVias map[string]string
 	start               switches
 	file                string
+	repairOff           bool
 
 	clockMS    atomic.Int64
 	raftIsOff  atomic.Bool
@@ -57,7 +58,7 @@ func (t *testSection) init(cfg *Config) (err error) {
 	if t.gossipVias, err = detours("testing.gossip-via", cfg.TestingGossipVia); err != nil {
 		return err
 	}
-	t.file = cfg.TestingSwitches
+	t.file, t.repairOff = cfg.TestingSwitches, cfg.TestingRepairOff
 	t.start = switches{textDuration(cfg.TestingClockOffset), cfg.TestingRaftPaused, cfg.TestingDiskFull}
 	t.set(t.start)
 	return nil
@@ -91,7 +92,7 @@ func (t *testSection) on() (out []string) {
 		on   bool
 	}{
 		{"clock-offset", t.clockMS.Load() != 0}, {"disk-full", t.diskFull.Load()}, {"gossip-via", t.gossipVias != nil},
-		{"peer-via", t.peerVia != nil}, {"raft-paused", t.raftIsOff.Load()}, {"switches", t.file != ""},
+		{"peer-via", t.peerVia != nil}, {"raft-paused", t.raftIsOff.Load()}, {"repair-off", t.repairOff}, {"switches", t.file != ""},
 	} {
 		if s.on {
 			out = append(out, s.name)

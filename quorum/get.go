@@ -6,12 +6,13 @@ import (
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
-// Get gathers R replies of one read and joins them. Owners count with whatever they
-// hold, absence included; a fallback counts only for what it holds, since its
-// silence about a key says nothing (E6, F46).
+// Get gathers R replies of one read and joins them. Full owners count with whatever
+// they hold, absence included; a fallback counts only for what it holds, since its
+// silence about a key says nothing (E6, F46). No other owners are asked.
 type Get struct {
 	policy    Policy
 	after     version.Vector // what the answer must include
+	purged    version.Vector // the purge clock
 	owners    []hashring.SID // not asked yet, best first
 	fallbacks []hashring.SID // not asked yet
 	replies   []getReply
@@ -32,10 +33,12 @@ type getReply struct {
 	object   *version.Object
 }
 
-// NewGet plans a read. owners come in the order they should be asked. The answer
-// must include after (a session's context; nil: anything will do).
-func NewGet(policy Policy, owners, fallbacks []hashring.SID, reachable func(hashring.SID) bool, after version.Vector) *Get {
-	g := &Get{policy: policy, after: after, fallbacks: fallbacks}
+// NewGet plans a read. owners, the full ones, come in the order they should be asked.
+// The answer must include after (a session's context; nil: anything will do); if an owner
+// is in it, as far as that is above the partition's purge clock, purged: what is not was
+// seen by every owner, and where an owner has it no more it was replaced or deleted.
+func NewGet(policy Policy, owners, fallbacks []hashring.SID, reachable func(hashring.SID) bool, after, purged version.Vector) *Get {
+	g := &Get{policy: policy, after: after, purged: purged, fallbacks: fallbacks}
 	g.owners, g.replies, g.asks = g.ownerRoom[:0], g.replyRoom[:0], g.askRoom[:0]
 	for _, o := range owners {
 		if reachable(o) {
@@ -98,7 +101,7 @@ func (g *Get) Reply(from hashring.SID, o *version.Object) {
 	if r == nil || r.state != asked {
 		return
 	}
-	if r.fallback && o == nil && !plant.Is(plant.FallbackAbsence) {
+	if r.fallback && g.uncertain(o) && !plant.Is(plant.FallbackAbsence) {
 		r.state, r.reason = failed, ReasonNone
 		g.More()
 		return
@@ -108,6 +111,36 @@ func (g *Get) Reply(from hashring.SID, o *version.Object) {
 	if g.count(isAcked) >= g.policy.Need && !g.includesAfter() {
 		g.More()
 	}
+}
+
+// uncertain tells that a fallback's object says nothing that an answer may rest on: it
+// is none, or has siblings that every owner has held (E6). Those may have been deleted
+// since. They cannot be left out by themselves either: the rest would come with a context
+// that covers what its reader was not shown.
+func (g *Get) uncertain(o *version.Object) bool {
+	if o == nil {
+		return true
+	}
+	for i := range o.Siblings {
+		if g.purged.Covers(o.Siblings[i].Dot) {
+			return true
+		}
+	}
+	return false
+}
+
+// above is what of v lies above the clock.
+func above(v, clock version.Vector) version.Vector {
+	if len(clock) == 0 || len(v) == 0 {
+		return v
+	}
+	out := make(version.Vector, 0, len(v))
+	for _, d := range v {
+		if !clock.Covers(d) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // Fail: from gave no reply that counts; the next store is asked.
@@ -136,8 +169,29 @@ func (g *Get) count(in func(answer) bool) (n int) {
 	return n
 }
 
+// includesAfter tells whether the answer is not behind the session. What the session has
+// seen at or below the purge clock is gone where an owner does not have it; that a
+// stand-in does not have it says nothing: the clock rises over what lives as well.
 func (g *Get) includesAfter() bool {
-	return len(g.after) == 0 || plant.Is(plant.SessionIgnored) || g.object != nil && g.object.Context.Dominates(g.after)
+	switch {
+	case len(g.after) == 0 || plant.Is(plant.SessionIgnored):
+		return true
+	case g.object != nil && g.object.Context.Dominates(g.after):
+		return true
+	case len(g.purged) == 0 || !g.ownerReplied():
+		return false
+	}
+	rest := above(g.after, g.purged)
+	return len(rest) == 0 || g.object != nil && g.object.Context.Dominates(rest)
+}
+
+func (g *Get) ownerReplied() bool {
+	for i := range g.replies {
+		if r := &g.replies[i]; r.state == acked && !r.fallback {
+			return true
+		}
+	}
+	return false
 }
 
 // Verdict: won with Need replies that together include the session's context.

@@ -11,7 +11,8 @@ import (
 )
 
 // held builds what a replica holds from a picture: "-" is nothing, "1" the first
-// write, "2" one that has overwritten it, "3" one beside both.
+// write, "2" one that has overwritten it, "3" one beside both,
+// "13" the first and the third.
 func held(picture string) *version.Object {
 	one := version.Write(nil, nil, version.Sibling{Dot: version.Dot{Actor: 1, Counter: 1}})
 	switch picture {
@@ -21,6 +22,8 @@ func held(picture string) *version.Object {
 		return version.Write(one, one.Context, version.Sibling{Dot: version.Dot{Actor: 1, Counter: 2}})
 	case "3":
 		return version.Write(nil, nil, version.Sibling{Dot: version.Dot{Actor: 3, Counter: 1}})
+	case "13":
+		return version.Join(one, held("3"))
 	}
 	return nil
 }
@@ -34,6 +37,7 @@ type getStory struct {
 	fallbacks string
 	down      string
 	after     string // what the answer must include, as for held
+	purged    string // the purge clock, likewise
 	lines     []string
 	stale     bool
 	receipt   string
@@ -74,6 +78,18 @@ var getStories = []getStory{
 	{name: "a session's context may lie in a hint", need: 1, sloppy: true, owners: "a b", fallbacks: "x", down: "b", after: "2",
 		lines:   []string{"| a | pending", "a=1 | x | pending", "x=2 | | won"},
 		receipt: "n=2, need=1, acks=2, owners=1, fallbacks=1, synced=0", failures: "b:unreachable", behind: "a"},
+	{name: "a session's context that is purged is met by absence", need: 1, owners: "a b", after: "2", purged: "2", lines: []string{"| a | pending", "a=- | | won"},
+		receipt: "n=2, need=1, acks=1, owners=1, fallbacks=0, synced=0", abreast: "a"},
+	{name: "what lies above the purge clock is asked for", need: 1, owners: "a b", after: "2", purged: "1", lines: []string{"| a | pending", "a=- | b | pending", "b=2 | | won"},
+		receipt: "n=2, need=1, acks=2, owners=2, fallbacks=0, synced=0", behind: "a", abreast: "b"},
+	{name: "a fallback's purged value is no reply and is not shown (E6)", need: 1, sloppy: true, owners: "a", fallbacks: "x y", down: "a", purged: "1",
+		lines:   []string{"| x | pending", "x=1 | y | pending", "y=2 | | won"},
+		receipt: "n=1, need=1, acks=1, owners=0, fallbacks=1, synced=0", failures: "a:unreachable"},
+	{name: "nor does what stands beside a purged value count alone", need: 1, sloppy: true, owners: "a", fallbacks: "x", down: "a", purged: "1",
+		lines:   []string{"| x | pending", "x=13 | | lost"},
+		receipt: "n=1, need=1, acks=0, owners=0, fallbacks=0, synced=0", failures: "a:unreachable"},
+	{name: "an owner that holds what is at the purge clock counts", need: 1, owners: "a", purged: "2", lines: []string{"| a | pending", "a=1 | | won"},
+		receipt: "n=1, need=1, acks=1, owners=1, fallbacks=0, synced=0", abreast: "a"},
 	{name: "second answers and strangers change nothing", need: 2, owners: "a b c", lines: []string{"| a b | pending", "a=1 | | pending", "a=1 | | pending", "-a | | pending", "q=1 | | pending", "c=1 | | pending", "b=1 | | won"},
 		receipt: "n=3, need=2, acks=2, owners=2, fallbacks=0, synced=0", abreast: "a b"},
 	{name: "n=1", need: 1, owners: "a", lines: []string{"| a | pending", "a=- | | won"},
@@ -90,8 +106,12 @@ func TestGetStories(t *testing.T) {
 			if s.after != "" {
 				after = held(s.after).Context
 			}
+			var purged version.Vector
+			if s.purged != "" {
+				purged = held(s.purged).Context
+			}
 			g := NewGet(Policy{N: len(owners), Need: s.need, Sloppy: s.sloppy}, owners, sids(s.fallbacks),
-				func(o hashring.SID) bool { return !strings.Contains(s.down, letter(o)) }, after)
+				func(o hashring.SID) bool { return !strings.Contains(s.down, letter(o)) }, after, purged)
 			for _, line := range s.lines {
 				f := strings.Split(line, "|")
 				tellGet(g, strings.TrimSpace(f[0]))
@@ -164,7 +184,7 @@ func TestGetNeverLies(t *testing.T) {
 			after = held(rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "after")).Context
 		}
 		g := NewGet(policy, sids(spaced("abcde"[:n])), sids(spaced(fallbacks)),
-			func(s hashring.SID) bool { return !strings.Contains(down, letter(s)) }, after)
+			func(s hashring.SID) bool { return !strings.Contains(down, letter(s)) }, after, nil)
 		var open []Ask
 		seen := map[hashring.SID]bool{}
 		owners, stands := 0, 0

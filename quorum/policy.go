@@ -9,7 +9,7 @@ import "github.com/quoratedb/quorate/hashring"
 
 // Policy is what one request needs.
 type Policy struct {
-	N      int  // owners the key has
+	N      int  // full owners the key has
 	Need   int  // W or R: distinct stores that must count
 	PW     int  // writes: at least so many of them owners
 	Sloppy bool // fallbacks count

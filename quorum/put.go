@@ -1,13 +1,17 @@
 package quorum
 
 import (
+	"slices"
+
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
 )
 
-// Put counts the acks of one write (E2, E4's slot rule without moves): every owner
-// has a slot; a slot whose owner cannot be had is given to a stand-in that keeps a
-// hint. An ack means synced. A store counts once, whatever it stands in for.
+// Put counts the acks of one write (E2, E4): every owner has a slot; a slot whose owner
+// cannot be had is given to a stand-in that keeps a hint. An ack means synced. A store
+// counts once, whatever it stands in for. Only slots of full owners count: a store that
+// is being built is asked and waited for like the others and adds nothing, nor does a
+// stand-in of it; one that is out is not asked, a stand-in keeps a hint for it.
 type Put struct {
 	policy Policy
 	slots  []putSlot
@@ -27,17 +31,21 @@ const inline = 3
 
 type putSlot struct {
 	owner  hashring.SID
+	role   hashring.Role
 	own    answer
 	reason Reason
 
 	stand       hashring.SID
 	standAnswer answer
 	standReason Reason
+
+	forsaken bool // Forsaken has named the owner
 }
 
-// NewPut plans a write on owners, the first N of the partition's list, with the
-// live fallbacks in clockwise order. The first asks are ready to be taken.
-func NewPut(policy Policy, owners, fallbacks []hashring.SID, reachable func(hashring.SID) bool) *Put {
+// NewPut plans a write on owners, those of the partition's list that the bucket has,
+// with their roles (nil: all are full; policy.N is how many are) and the live fallbacks
+// in clockwise order. The first asks are ready to be taken.
+func NewPut(policy Policy, owners []hashring.SID, roles []hashring.Role, fallbacks []hashring.SID, reachable func(hashring.SID) bool) *Put {
 	p := &Put{policy: policy, spare: fallbacks}
 	p.asks = p.askRoom[:0]
 	if p.slots = p.slotRoom[:min(len(owners), inline)]; len(owners) > inline {
@@ -46,19 +54,38 @@ func NewPut(policy Policy, owners, fallbacks []hashring.SID, reachable func(hash
 	for i, o := range owners {
 		s := &p.slots[i]
 		s.owner = o
-		if reachable(o) {
+		if roles != nil {
+			s.role = roles[i]
+		}
+		switch {
+		case s.role == hashring.Out:
+			s.own, s.reason = failed, ReasonSuspect
+		case reachable(o):
 			s.own = asked
 			p.asks = append(p.asks, Ask{To: o})
-		} else {
+		default:
 			s.own, s.reason = failed, ReasonUnreachable
 		}
 	}
-	for i := range p.slots {
-		if p.slots[i].own == failed {
-			p.standIn(&p.slots[i])
-		}
+	p.standInAll(true) // those that count choose first
+	if roles != nil {
+		p.standInAll(false)
 	}
 	return p
+}
+
+// standInAll finds stand-ins for the slots whose owner cannot be had from the start.
+func (p *Put) standInAll(full bool) {
+	for i := range p.slots {
+		if s := &p.slots[i]; s.own == failed && s.full() == full {
+			p.standIn(s)
+		}
+	}
+}
+
+// full tells whether the slot counts.
+func (s *putSlot) full() bool {
+	return s.role == hashring.Full || plant.Is(plant.BuildingCounts) && s.role == hashring.Building
 }
 
 // Take returns the stores to ask now and forgets them.
@@ -118,6 +145,22 @@ func (p *Put) Waiting() (owners []hashring.SID) {
 	return owners
 }
 
+// Forsaken lists the owners that have not taken the object and for which no store keeps
+// it: they have failed, and nobody stands in for them. With over set, no more answers
+// are waited for: who has not answered has failed. Each is named once.
+func (p *Put) Forsaken(over bool) (owners []hashring.SID) {
+	for i := range p.slots {
+		s := &p.slots[i]
+		gone := s.own == failed || over && s.own == asked
+		kept := s.standAnswer == acked || !over && s.standAnswer == asked
+		if gone && !kept && !s.forsaken {
+			s.forsaken = true
+			owners = append(owners, s.owner)
+		}
+	}
+	return owners
+}
+
 // Done tells that nothing is outstanding any more.
 func (p *Put) Done() bool {
 	for i := range p.slots {
@@ -131,7 +174,7 @@ func (p *Put) Done() bool {
 func (p *Put) slot(from, target hashring.SID) *putSlot {
 	for i := range p.slots {
 		s := &p.slots[i]
-		if target.IsZero() && s.owner == from || !target.IsZero() && s.owner == target && s.stand == from {
+		if target.IsZero() && s.owner == from && s.role != hashring.Out || !target.IsZero() && s.owner == target && s.stand == from {
 			return s
 		}
 	}
@@ -148,11 +191,22 @@ func (p *Put) standIn(s *putSlot) {
 	case s.standAnswer == failed || len(p.used) == 0:
 		return // its last chance has failed, or there is nobody
 	default:
-		s.stand = p.used[p.next%len(p.used)]
-		p.next++
+		s.stand = p.again(s)
 	}
 	s.standAnswer = asked
 	p.asks = append(p.asks, Ask{To: s.stand, Target: s.owner})
+}
+
+// again chooses among the stand-ins in use: for a slot that counts first one that does
+// not count yet, else one after the other.
+func (p *Put) again(s *putSlot) hashring.SID {
+	for _, u := range p.used {
+		if s.full() && !slices.ContainsFunc(p.slots, func(t putSlot) bool { return t.full() && t.stand == u }) {
+			return u
+		}
+	}
+	p.next++
+	return p.used[(p.next-1)%len(p.used)]
 }
 
 // count is how many distinct stores count if every answer in the given set does.
@@ -160,6 +214,7 @@ func (p *Put) count(own, stand func(answer) bool) (owners, fallbacks int) {
 	for i := range p.slots {
 		s := &p.slots[i]
 		switch {
+		case !s.full():
 		case own(s.own):
 			owners++
 		case stand(s.standAnswer) && !p.counted(i, own, stand):
@@ -175,7 +230,7 @@ func (p *Put) counted(i int, own, stand func(answer) bool) bool {
 		return false
 	}
 	for j := range p.slots[:i] {
-		if t := &p.slots[j]; !own(t.own) && stand(t.standAnswer) && t.stand == p.slots[i].stand {
+		if t := &p.slots[j]; t.full() && !own(t.own) && stand(t.standAnswer) && t.stand == p.slots[i].stand {
 			return true
 		}
 	}
@@ -185,7 +240,7 @@ func (p *Put) counted(i int, own, stand func(answer) bool) bool {
 func isAcked(a answer) bool { return a == acked }
 func isOpen(a answer) bool  { return a == acked || a == asked }
 
-// Verdict: won with Need distinct stores, PW of them owners.
+// Verdict: won with Need distinct stores, PW of them full owners.
 func (p *Put) Verdict() Verdict {
 	owners, fallbacks := p.count(isAcked, isAcked)
 	if p.enough(owners, fallbacks) {

@@ -25,6 +25,25 @@ func sids(names string) (out []hashring.SID) {
 	return out
 }
 
+// rolesOf gives the roles of owners, nil when all are full, and how many are.
+func rolesOf(owners, building, out string) (roles []hashring.Role, full int) {
+	for _, o := range strings.Fields(owners) {
+		switch {
+		case strings.Contains(building, o):
+			roles = append(roles, hashring.Building)
+		case strings.Contains(out, o):
+			roles = append(roles, hashring.Out)
+		default:
+			roles = append(roles, hashring.Full)
+			full++
+		}
+	}
+	if full == len(roles) {
+		return nil, full
+	}
+	return roles, full
+}
+
 func letter(s hashring.SID) string { return string(s[:1]) }
 
 // drawAsks draws asks as "a x/c": a as an owner, x for the owner c.
@@ -63,6 +82,8 @@ type putStory struct {
 	need, pw  int
 	sloppy    bool
 	owners    string
+	building  string
+	out       string
 	fallbacks string
 	down      string
 	lines     []string
@@ -124,6 +145,29 @@ var putStories = []putStory{
 	{name: "n=5, w=3, two down, one refuses: nobody is left to ask twice", need: 3, sloppy: true, owners: "a b c d e", fallbacks: "x y", down: "d e",
 		lines:   []string{"| a b c x/d y/e | pending", "-a | x/a | pending", "-x/a | | pending", "+x/d | | pending", "+b | | pending", "+y/e | | won"},
 		receipt: "n=5, need=3, acks=3, owners=1, fallbacks=2, synced=3", failures: "a:no_space x:no_space c:timeout d:unreachable e:unreachable"},
+	{name: "a building owner is asked and waited for, and never counts", need: 2, owners: "a b c", building: "c",
+		lines:   []string{"| a b c | pending", "+c | | pending", "+a | | pending", "+b | | won"},
+		receipt: "n=2, need=2, acks=2, owners=2, fallbacks=0, synced=2"},
+	{name: "a building owner is no primary write either", need: 1, pw: 2, owners: "a b c", building: "b",
+		lines:   []string{"| a b c | pending", "+a | | pending", "+b | | pending", "-c | | lost"},
+		receipt: "n=2, need=1, acks=1, owners=1, fallbacks=0, synced=1", failures: "c:no_space"},
+	{name: "a hint for a building owner counts for nothing", need: 2, sloppy: true, owners: "a b c", building: "c", fallbacks: "x y", down: "c",
+		lines:   []string{"| a b x/c | pending", "+a | | pending", "+x/c | | pending", "-b | y/b | pending", "+y/b | | won"},
+		receipt: "n=2, need=2, acks=2, owners=1, fallbacks=1, synced=2", failures: "b:no_space c:unreachable"},
+	{name: "an owner that is out is not asked, a hint is kept for it", need: 2, sloppy: true, owners: "a b c", out: "a", fallbacks: "x",
+		lines:   []string{"| b c x/a | pending", "+x/a | | pending", "+a | | pending", "+c | | pending", "+b | | won"},
+		receipt: "n=2, need=2, acks=2, owners=2, fallbacks=0, synced=2", failures: "a:suspect"},
+	{name: "the nearest stand-in goes to the slot that counts", need: 2, sloppy: true, owners: "a b c", out: "a", fallbacks: "x y", down: "b",
+		lines:   []string{"| c x/b y/a | pending", "+y/a | | pending", "+x/b | | pending", "+c | | won"},
+		receipt: "n=2, need=2, acks=2, owners=1, fallbacks=1, synced=2", failures: "a:suspect b:unreachable"},
+	{name: "the only stand-in keeps both hints and counts once, for the slot that counts", need: 2, sloppy: true, owners: "a b c", out: "a", fallbacks: "x",
+		lines:   []string{"| b c x/a | pending", "+x/a | | pending", "-b | x/b | pending", "+c | | pending", "+x/b | | won"},
+		receipt: "n=2, need=2, acks=2, owners=1, fallbacks=1, synced=2", failures: "a:suspect b:no_space"},
+	{name: "a stand-in that does not count yet is used again first", need: 3, sloppy: true, owners: "a b c d", building: "d", fallbacks: "x y", down: "d",
+		lines:   []string{"| a b c x/d | pending", "-a | y/a | pending", "-b | x/b | pending", "+y/a | | pending", "+c | | pending", "+x/b | | won"},
+		receipt: "n=3, need=3, acks=3, owners=1, fallbacks=2, synced=3", failures: "a:no_space b:no_space d:unreachable"},
+	{name: "only a building owner is left: lost at once", need: 1, owners: "a b", building: "b", down: "a", lines: []string{"| b | lost"},
+		receipt: "n=1, need=1, acks=0, owners=0, fallbacks=0, synced=0", failures: "a:unreachable b:timeout"},
 	{name: "n=5, w=3 strict, three down", need: 3, owners: "a b c d e", down: "a b c",
 		lines:   []string{"| d e | lost"},
 		receipt: "n=5, need=3, acks=0, owners=0, fallbacks=0, synced=0", failures: "a:unreachable b:unreachable c:unreachable d:timeout e:timeout"},
@@ -133,7 +177,8 @@ func TestPutStories(t *testing.T) {
 	for _, s := range putStories {
 		t.Run(s.name, func(t *testing.T) {
 			owners := sids(s.owners)
-			p := NewPut(Policy{N: len(owners), Need: s.need, PW: s.pw, Sloppy: s.sloppy}, owners, sids(s.fallbacks),
+			roles, full := rolesOf(s.owners, s.building, s.out)
+			p := NewPut(Policy{N: full, Need: s.need, PW: s.pw, Sloppy: s.sloppy}, owners, roles, sids(s.fallbacks),
 				func(o hashring.SID) bool { return !strings.Contains(s.down, letter(o)) })
 			for _, line := range s.lines {
 				f := strings.Split(line, "|")
@@ -171,7 +216,7 @@ func tellPut(p *Put, event string) {
 }
 
 func TestPutWaitingAndDone(t *testing.T) {
-	p := NewPut(Policy{N: 3, Need: 2, Sloppy: true}, sids("a b c"), sids("x"), func(hashring.SID) bool { return true })
+	p := NewPut(Policy{N: 3, Need: 2, Sloppy: true}, sids("a b c"), nil, sids("x"), func(hashring.SID) bool { return true })
 	p.Late(sid("b"))
 	if w := fmt.Sprint(len(p.Waiting())); w != "3" || p.Done() {
 		t.Errorf("%s owners waited for, done %v", w, p.Done())
@@ -195,7 +240,7 @@ func TestPutNeverLies(t *testing.T) {
 		n := rapid.SampledFrom([]int{1, 2, 3, 5}).Draw(t, "n")
 		policy := Policy{N: n, Need: rapid.IntRange(1, n).Draw(t, "need"), PW: rapid.IntRange(0, n).Draw(t, "pw"), Sloppy: rapid.Bool().Draw(t, "sloppy")}
 		down := rapid.StringMatching("[a-e]{0,3}").Draw(t, "down")
-		p := NewPut(policy, sids(spaced("abcde"[:n])), sids(spaced("vwxyz"[:rapid.IntRange(0, 5).Draw(t, "fallbacks")])),
+		p := NewPut(policy, sids(spaced("abcde"[:n])), nil, sids(spaced("vwxyz"[:rapid.IntRange(0, 5).Draw(t, "fallbacks")])),
 			func(s hashring.SID) bool { return !strings.Contains(down, letter(s)) })
 		o := observer{policy: policy}
 		last := p.Verdict()

@@ -8,7 +8,7 @@ import (
 
 // Receipt is what really happened to a request, counted by store.
 type Receipt struct {
-	N         int // owners the key has
+	N         int // full owners the key has
 	Need      int // W or R that was asked for
 	Acks      int // distinct stores that counted
 	Owners    int // of which owners
@@ -58,11 +58,15 @@ const (
 	ReasonSiblings           // the key is at its cap of siblings (E15)
 	ReasonTooLarge           // the object with all siblings is at its cap
 	ReasonLate               // the forward may be older than its sender's patience (E16)
+	ReasonBuilding           // it is being built: what it has is not all there is (E6b, E13)
+	ReasonSuspect            // its store is suspect or retired: nothing it says counts (D2)
+	ReasonClockSkew          // the write's stamp is too far ahead of its wall clock (E9)
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{"none", "unreachable", "timeout", "stale_epoch", "ring_behind", "not_owner",
-	"starting", "corrupt", "no_space", "overloaded", "hint_budget", "sibling_limit", "object_too_large", "late"}
+	"starting", "corrupt", "no_space", "overloaded", "hint_budget", "sibling_limit", "object_too_large", "late",
+	"building", "suspect", "clock_skew"}
 
 func (r Reason) String() string {
 	if r < reasonCount {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -15,10 +16,15 @@ type authority struct {
 	w      *World
 	state  *hashring.State
 	rings  map[uint64]*hashring.Ring
-	outage int      // >0: nothing is committed and nobody hears of it
-	moved  int      // epochs
-	late   []string // buckets made while the run goes on
+	outage int                // >0: nothing is committed and nobody hears of it
+	moved  int                // epochs
+	late   []string           // buckets made while the run goes on
+	staged time.Duration      // when an owner was last replaced or filled
+	purges map[uint32]purgeOf // by partition: the newest clock, as contexts are
 }
+
+// feature is the level of all nodes.
+const feature = max(wire.ProtocolMax, hashring.FeatureBuilding)
 
 const (
 	bootPoll   = 250 * time.Millisecond // a start asks so often to be confirmed
@@ -27,10 +33,10 @@ const (
 )
 
 func (a *authority) init(w *World) {
-	a.w, a.rings = w, map[uint64]*hashring.Ring{}
+	a.w, a.rings, a.purges = w, map[uint64]*hashring.Ring{}, map[uint32]purgeOf{}
 	var id hashring.ClusterID
 	binary.BigEndian.PutUint64(id[:], w.opt.Seed|1<<63)
-	a.must(hashring.Command{Kind: hashring.KindInit, Init: &hashring.Init{Cluster: id, Replicas: w.draw.Replicas, Feature: wire.ProtocolMax}})
+	a.must(hashring.Command{Kind: hashring.KindInit, Init: &hashring.Init{Cluster: id, Replicas: w.draw.Replicas, Feature: feature}})
 	var sids []hashring.SID
 	for _, n := range w.nodes {
 		a.must(hashring.Command{Kind: hashring.KindRegister, Register: &hashring.Register{Store: n.registration()}})
@@ -57,7 +63,7 @@ var buckets = []hashring.Bucket{
 
 func (n *node) registration() hashring.Store {
 	return hashring.Store{SID: n.sid, Node: n.name, API: n.name + ":1", Gossip: n.name + ":2", Peer: n.name + ":3",
-		Boot: max(1, n.eng.boots), State: hashring.StoreUp, FeatureMax: wire.ProtocolMax}
+		Boot: max(1, n.eng.boots), Nonce: n.nonce, State: hashring.StoreUp, FeatureMax: feature}
 }
 
 // must applies a command of the set-up.
@@ -73,10 +79,12 @@ func (a *authority) apply(c hashring.Command) error {
 		version = a.state.Version + 1
 	}
 	next, err := a.state.Apply(version, c)
-	if err == nil {
-		a.publish(next)
+	if err != nil {
+		return err
 	}
-	return err
+	a.publish(next)
+	a.happened(&c)
+	return nil
 }
 
 func (a *authority) publish(s *hashring.State) {
@@ -105,9 +113,17 @@ func (a *authority) serves(n *node) bool {
 	if a.outage > 0 || n.deaf > 0 {
 		return false
 	}
+	return a.reachable(n)
+}
+
+// reachable is serves for what a machine does without its shards.
+func (a *authority) reachable(n *node) bool {
+	if a.outage > 0 || n.deaf > 0 || n.gone || n.paused > 0 {
+		return false
+	}
 	reached := 1
 	for _, o := range a.w.nodes {
-		if o != n && a.w.talks(n, o) {
+		if o != n && o.running() && a.w.passes(n, o) && a.w.passes(o, n) {
 			reached++
 		}
 	}
@@ -155,7 +171,7 @@ func (n *node) learn(version uint64) {
 
 // fetchRing gets a newer state from a peer that knows it.
 func (n *node) fetchRing(version uint64, from hashring.SID) {
-	o := n.w.bySID[from]
+	o := n.w.holder(from)
 	if o == nil || o == n || !n.w.talks(n, o) || o.ring == nil || n.ring != nil && o.ring.Version <= n.ring.Version {
 		return
 	}
@@ -171,46 +187,100 @@ func (n *node) boot() {
 
 func (n *node) tryConfirm() {
 	w := n.w
-	if n.confirmed || !n.running() {
+	if n.registered || !n.running() {
 		return
 	}
 	a := &w.auth
-	st, _ := a.ringAt(a.state.Version).Store(n.sid)
-	if a.serves(n) {
-		switch {
-		case st.Boot >= n.eng.boots && n.eng.boots > 1: // D6: rolled back, or cloned
-			w.note("%s: boot %d is not above the registered %d", n.name, n.eng.boots, st.Boot)
-			w.probe.hit(pRolledBack)
-			isCopy := n.original != nil
-			n.kill(false)
-			n.banned = !isCopy
-			return
-		case st.Boot < n.eng.boots:
-			if err := a.apply(hashring.Command{Kind: hashring.KindRegister, Register: &hashring.Register{Store: n.registration(), Expects: st.Boot}}); err != nil {
-				w.violate(Violation{Check: "authority", Kind: "REGISTER", Detail: n.name + ": " + err.Error()})
-			}
-		}
-		n.confirm()
+	st, known := a.ringAt(a.state.Version).Store(n.sid)
+	switch {
+	case !known:
+		n.takePlace()
+		return
+	case a.serves(n):
+		n.register(st)
+		return
+	}
+	if n.confirmed { // by its peers; it is registered as soon as that can be
+		n.later(evBoot, bootPoll)
 		return
 	}
 	others, yes := 0, 0
 	for _, o := range w.nodes {
 		if o != n {
 			others++
-			if w.talks(n, o) && n.ring != nil && o.ring != nil && st.Boot < n.eng.boots {
+			if w.talks(n, o) && n.ring != nil && o.ring != nil && o.accepts(n) && o.ring.Version <= n.ring.Version {
 				yes++
 			}
 		}
 	}
-	if others > 0 && yes >= hashring.Majority(others) {
+	if mine, ok := n.registeredHere(); ok && mine.Boot < n.eng.boots && others > 0 && yes >= hashring.Majority(others) {
 		w.probe.hit(pPeersConfirm)
 		n.confirm()
-		return
 	}
 	n.later(evBoot, bootPoll)
 }
 
+// register has the start registered, or learns that it is not this directory's start
+// that is (D6).
+func (n *node) register(st *hashring.Store) {
+	w, a := n.w, &n.w.auth
+	switch {
+	case st.Boot == n.eng.boots && (st.Nonce == n.nonce || st.Nonce == 0): // of the set-up, or its answer was lost
+		n.registered = true
+		n.confirm()
+	case n.eng.foreign(st):
+		w.note("%s: boot %d does not remember the registered %d", n.name, n.eng.boots, st.Boot)
+		w.probe.hit(pRolledBack)
+		if n.original != nil { // the copy of a store that lives elsewhere ends with a clear message
+			n.kill(false)
+			return
+		}
+		n.doubt("rolled back")
+	default:
+		if err := a.apply(hashring.Command{Kind: hashring.KindRegister, Register: &hashring.Register{Store: n.registration(), Expects: st.Boot, ExpectsNonce: st.Nonce}}); err != nil {
+			w.violate(Violation{Check: "authority", Kind: "REGISTER", Detail: n.name + ": " + err.Error()})
+		}
+		if w.ctlRand.IntN(10) == 0 { // and the answer is lost
+			n.later(evBoot, bootPoll)
+			return
+		}
+		n.registered = true
+		n.confirm()
+	}
+}
+
+// foreign tells whether a registered start was one of another directory.
+func (e *engine) foreign(st *hashring.Store) bool {
+	return st.Boot > e.boots || st.Nonce != 0 && !slices.Contains(e.starts, st.Nonce)
+}
+
+// introduced is a start as a process has heard of it.
+type introduced struct{ boot, nonce uint64 }
+
+func (n *node) registeredHere() (*hashring.Store, bool) {
+	if n.ring == nil {
+		return nil, false
+	}
+	return n.ring.Store(n.sid)
+}
+
+// accepts tells whether n takes the start of another for one of the store it knows.
+func (n *node) accepts(of *node) bool {
+	st, ok := n.ring.Store(of.sid)
+	if !ok || of.ring.Version <= n.ring.Version && of.eng.foreign(st) {
+		return false
+	}
+	if s := n.seen[of.sid]; s.boot > st.Boot && !slices.Contains(of.eng.starts, s.nonce) {
+		return false
+	}
+	n.seen[of.sid] = introduced{of.eng.boots, of.nonce}
+	return true
+}
+
 func (n *node) confirm() {
+	if n.confirmed {
+		return
+	}
 	n.confirmed = true
 	n.w.note("%s is confirmed", n.name)
 	n.tell(core.Event{Confirmed: true})

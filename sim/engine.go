@@ -1,12 +1,12 @@
 package sim
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
+	"time"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -15,23 +15,34 @@ import (
 // engine is one store: the rows that a crash leaves. What is not synced yet waits in
 // the shards' commits, and is lost or not when the process dies.
 type engine struct {
-	parts []rows
-	bound version.HLC // greatest durable clock bound of all shards (E9)
-	boots uint64      // durable boot count (D6)
-	ring  uint64      // version of the last ring state it kept
+	parts  []rows
+	bound  version.HLC   // greatest durable clock bound of all shards (E9)
+	boots  uint64        // durable boot count (D6)
+	starts []uint64      // the nonces that its starts have drawn
+	ring   uint64        // version of the last ring state it kept
+	since  time.Duration // it was formatted, or put back, then
 }
 
 // rows are one partition's.
 type rows struct {
 	records  map[recordKey]*version.Object
+	sorted   []recordKey // of records; nil: not known
+	leaves   map[recordKey]leafRow
 	hints    map[hintKey]storedHint
 	counters core.Counters
 	corrupt  map[recordKey]bool
+	rotted   map[recordKey]bool // their leaf rows do not fit
 }
 
 type recordKey struct {
 	bucket hashring.BucketID
 	key    string
+}
+
+// leafRow is what the leaf index has of a record (D5).
+type leafRow struct {
+	leaf    uint16
+	version uint64
 }
 
 type hintKey struct {
@@ -48,7 +59,7 @@ type storedHint struct {
 func newEngine(partitions int) *engine {
 	e := &engine{parts: make([]rows, partitions)}
 	for i := range e.parts {
-		e.parts[i] = rows{records: map[recordKey]*version.Object{}, hints: map[hintKey]storedHint{}}
+		e.parts[i] = rows{records: map[recordKey]*version.Object{}, leaves: map[recordKey]leafRow{}, hints: map[hintKey]storedHint{}}
 	}
 	return e
 }
@@ -75,11 +86,20 @@ func (e *engine) apply(b *core.Batch) {
 		w := &b.Records[i]
 		r := &e.parts[w.Partition]
 		k := recordKey{w.Bucket, string(w.Key)}
-		delete(r.corrupt, k)
+		if r.corrupt[k] || r.rotted[k] {
+			delete(r.rotted, k)
+			delete(r.corrupt, k)
+		}
 		if w.Object == nil {
 			delete(r.records, k)
+			delete(r.leaves, k)
+			r.sorted = nil
 		} else {
+			if r.sorted != nil && r.records[k] == nil {
+				r.sorted = nil
+			}
 			r.records[k] = w.Object
+			r.leaves[k] = leafRow{w.Leaf, w.Version}
 		}
 	}
 	for i := range b.Hints {
@@ -97,55 +117,14 @@ func (e *engine) apply(b *core.Batch) {
 	e.bound = max(e.bound, b.HLCBound)
 }
 
-// load walks a slice of durable rows, as node/store does. A hint's cursor is its
-// bucket, then its key.
-func (e *engine) load(l *core.Load) core.Loaded {
-	var found []core.Row
-	r := &e.parts[l.Partition]
-	if l.Kind == core.LoadRecords {
-		for k, o := range r.records {
-			if k.bucket != l.Bucket || !strings.HasPrefix(k.key, string(l.Prefix)) || k.key < string(l.Start) || l.After != nil && k.key <= string(l.After) {
-				continue
-			}
-			if r.corrupt[k] {
-				return core.Loaded{Token: l.Token, Err: core.ErrCorrupt}
-			}
-			found = append(found, core.Row{Bucket: k.bucket, Key: []byte(k.key), Object: o})
-		}
-		slices.SortFunc(found, func(a, b core.Row) int { return bytes.Compare(a.Key, b.Key) })
-	} else {
-		for k, h := range r.hints {
-			if k.target != l.Target {
-				continue
-			}
-			cursor := append(binary.BigEndian.AppendUint64(nil, uint64(k.bucket)), k.key...)
-			if bytes.Compare(cursor, l.After) > 0 {
-				found = append(found, core.Row{Bucket: k.bucket, Key: cursor[8:], Object: h.object, Target: k.target, Gen: h.gen, Cursor: cursor})
-			}
-		}
-		slices.SortFunc(found, func(a, b core.Row) int { return bytes.Compare(a.Cursor, b.Cursor) })
-	}
-	n, size := 0, 0
-	for n < len(found) && n < l.MaxRows && (n == 0 || size < l.MaxBytes) {
-		size += len(found[n].Key) + found[n].Object.Size()
-		n++
-	}
-	return core.Loaded{Token: l.Token, Rows: found[:n], More: n < len(found)}
-}
-
 // clone is an image of the store, for rollback.
 func (e *engine) clone() *engine {
 	out := *e
+	out.starts = slices.Clone(e.starts)
 	out.parts = make([]rows, len(e.parts))
 	for i := range e.parts {
 		r := &e.parts[i]
-		to := rows{records: map[recordKey]*version.Object{}, hints: map[hintKey]storedHint{}, counters: r.counters}
-		for k, v := range r.records { // order-free: a copy
-			to.records[k] = v
-		}
-		for k, v := range r.hints { // order-free: a copy
-			to.hints[k] = v
-		}
+		to := rows{records: maps.Clone(r.records), leaves: maps.Clone(r.leaves), hints: maps.Clone(r.hints), counters: r.counters}
 		out.parts[i] = to
 	}
 	return &out
@@ -176,23 +155,28 @@ func (e *engine) recount() error {
 		want := core.Counters{}
 		for _, o := range r.records { // order-free: sums
 			want.Bytes += uint64(o.Size())
+			if slices.ContainsFunc(o.Siblings, func(s version.Sibling) bool { return !s.Tombstone && s.ExpiryMS != 0 }) {
+				want.Expiring++
+			}
 			if isTombstone(o) {
 				want.Tombstones++
 			} else {
 				want.Keys++
 			}
 		}
-		hints := map[hashring.SID]core.HintCount{}
+		hints := map[hashring.SID]antientropy.HintLine{}
 		for k, h := range r.hints { // order-free: sums
 			c := hints[k.target]
 			c.Target, c.Hints, c.Bytes = k.target, c.Hints+1, c.Bytes+uint64(h.object.Size())
 			hints[k.target] = c
 		}
 		got := r.counters
-		same := got.Keys == want.Keys && got.Tombstones == want.Tombstones && got.Bytes == want.Bytes && len(got.Hints) == len(hints)
-		for _, h := range got.Hints {
-			same = same && hints[h.Target] == h
+		same := got.Keys == want.Keys && got.Tombstones == want.Tombstones && got.Bytes == want.Bytes && got.Expiring == want.Expiring
+		for _, h := range got.Hints { // their age is a bound, a mark is nothing that is there
+			same = same && hints[h.Target].Hints == h.Hints && hints[h.Target].Bytes == h.Bytes
+			delete(hints, h.Target)
 		}
+		same = same && len(hints) == 0
 		if !same {
 			return fmt.Errorf("partition %d counts %+v, there are %+v and hints %v", p, got, want, hints)
 		}

@@ -28,7 +28,7 @@ var processFaults = []class{
 		r := f.rand()
 		owners := w.auth.state.Partitions[int(f.X)].Replicas
 		for _, i := range r.Perm(len(owners))[:1+r.IntN(len(owners))] {
-			n := w.bySID[owners[i]]
+			n := w.bySID[owners[i]] // the machine, whatever store it has by now
 			n.kill(r.IntN(2) == 0)
 			f.undone(n.start)
 		}
@@ -41,7 +41,7 @@ var processFaults = []class{
 		for _, n := range w.nodes {
 			n.kill(true)
 		}
-		w.truth.durable()
+		w.truth.durable("power loss")
 		r := f.rand()
 		for _, n := range w.nodes {
 			f.undone(func() { w.do(between(r, 0, time.Second), n.start) })
@@ -233,46 +233,59 @@ var otherFaults = []class{
 	{name: "buckets", about: "buckets are made and changed while the run goes on", draw: func(f *Fault, r *rand.Rand, d *Draw) {
 		f.X = float64(r.IntN(3))
 	}, begin: func(w *World, f *Fault) { w.auth.changeBuckets(f) }},
-	{name: "bit_flip", about: "a synced record fails its checksum", off: true, draw: func(f *Fault, r *rand.Rand, d *Draw) {
-		f.nodes = some(r, d, 1)
-	}, begin: func(w *World, f *Fault) { w.nodes[f.nodes[0]].flip(f.rand()) }},
-	{name: "wipe", about: "a store's directory is gone: it must not start", off: true, draw: func(f *Fault, r *rand.Rand, d *Draw) {
+	{name: "gone", about: "a machine never comes back: nothing here repairs that", off: true, draw: func(f *Fault, r *rand.Rand, d *Draw) {
 		f.nodes = some(r, d, 1)
 	}, begin: func(w *World, f *Fault) {
 		n := w.nodes[f.nodes[0]]
 		n.kill(true)
-		n.eng, n.banned = newEngine(w.draw.Partitions), true
+		n.gone = true
 	}},
-	{name: "rollback", about: "a store is put back to an older image", off: true, draw: func(f *Fault, r *rand.Rand, d *Draw) {
+	{name: "bit_flip", about: "a synced record fails its checksum", draw: func(f *Fault, r *rand.Rand, d *Draw) {
+		f.nodes = some(r, d, 1)
+	}, begin: func(w *World, f *Fault) { w.nodes[f.nodes[0]].flip(f.rand()) }},
+	{name: "leaf_rot", about: "a row of the leaf index does not fit its record (D5)", draw: func(f *Fault, r *rand.Rand, d *Draw) {
+		f.nodes = some(r, d, 1)
+	}, begin: func(w *World, f *Fault) { w.nodes[f.nodes[0]].rot(f.rand()) }},
+	{name: "wipe", about: "a store's directory is gone: a new one takes its place", least: 2, draw: func(f *Fault, r *rand.Rand, d *Draw) {
+		f.nodes, f.For = some(r, d, 1), lasting(r, 5*time.Second, 30*time.Second)
+	}, begin: func(w *World, f *Fault) {
+		if n := w.nodes[f.nodes[0]]; w.canLose(n) {
+			w.probe.hit(pWiped)
+			n.loseStore("wiped")
+			f.undone(n.start)
+		}
+	}},
+	{name: "rollback", about: "a store is put back to an older image: it is set aside, and a new one takes its place", least: 2, draw: func(f *Fault, r *rand.Rand, d *Draw) {
 		f.nodes, f.For = some(r, d, 1), between(r, 5*time.Second, 30*time.Second)
 	}, begin: func(w *World, f *Fault) {
 		n := w.nodes[f.nodes[0]]
-		image := n.eng.clone()
+		if n.eng.boots == 0 {
+			return // it was never started
+		}
+		image, store := n.eng.clone(), n.store
 		f.undone(func() {
 			n.kill(true)
 			n.start() // one boot later the image is older than what is registered
-			w.do(2*time.Second, func() { n.kill(true); n.eng = image; n.start() })
+			w.do(2*time.Second, func() { n.rollBack(image, store) })
 		})
 	}},
 }
 
-// flip damages one synced record.
-func (n *node) flip(r *rand.Rand) {
-	p := r.IntN(len(n.eng.parts))
-	rows := &n.eng.parts[p]
-	var least recordKey
-	found := false
-	for k := range rows.records { // order-free: the least
-		if !found || k.bucket < least.bucket || k.bucket == least.bucket && k.key < least.key {
-			least, found = k, true
-		}
+// rollBack puts an older image of the store in its place, if it has been registered
+// since: only then can it be told, however often it was started (D6).
+func (n *node) rollBack(image *engine, store int) {
+	w := n.w
+	st, known := w.auth.ringAt(w.auth.state.Version).Store(n.sid)
+	if !known || n.doubted || n.store != store || slices.Contains(image.starts, st.Nonce) || !w.canLose(n) {
+		return
 	}
-	if found {
-		if rows.corrupt == nil {
-			rows.corrupt = map[recordKey]bool{}
-		}
-		rows.corrupt[least] = true
-	}
+	n.kill(true)
+	w.note("%s is put back to boot %d", n.name, image.boots)
+	w.truth.lost(n, n.eng)
+	n.eng, n.back, image.since = image, true, w.now
+	clear(w.truth.acked[n.idx])
+	w.truth.durable("rollback")
+	n.start()
 }
 
 // moveEpoch commits a new epoch of a partition with the same owners, as the stages of
@@ -285,6 +298,9 @@ func (a *authority) moveEpoch(p uint32) {
 	next.Version++
 	next.Partitions = append([]hashring.Partition{}, a.state.Partitions...)
 	next.Partitions[p].Epoch++
+	if len(next.Partitions[p].Building) > 0 {
+		next.Partitions[p].Session = next.Version
+	}
 	a.w.probe.hit(pEpochMoved)
 	a.moved++
 	a.publish(&next)

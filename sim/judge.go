@@ -26,6 +26,7 @@ func (w *World) judge(left map[check.KeyRef]*version.Object) {
 		if !kt.expires {
 			final[ref] = []string{}
 		}
+		ids[ref] = append(ids[ref], w.truth.expiredAndPurged(kt, o)...)
 		if o == nil {
 			continue
 		}
@@ -46,8 +47,8 @@ func (w *World) judge(left map[check.KeyRef]*version.Object) {
 	}
 	w.found(check.Eventual(kept.lasting.ops, final), kept.lasting.at)
 	w.found(check.Causal(kept.siblings.ops, ids), kept.siblings.at)
-	w.found(check.StrictReads(kept.lasting.ops), kept.lasting.at)
-	w.found(check.Sessions(kept.lasting.ops), kept.lasting.at)
+	w.found(check.StrictReads(kept.steady.ops), kept.steady.at)
+	w.found(check.Sessions(kept.steady.ops), kept.steady.at)
 	w.found(check.SiblingCaps(w.load.history, core.MaxSiblings*len(w.nodes)), nil)
 }
 
@@ -55,6 +56,7 @@ func (w *World) judge(left map[check.KeyRef]*version.Object) {
 type histories struct {
 	siblings part // buckets that keep siblings, with the versions made inside
 	lasting  part // of these where nothing expires
+	steady   part // and where no acked write went with the stores that had it
 }
 
 // part of the history, and where each of its operations stands in the whole.
@@ -68,7 +70,8 @@ func (p *part) add(o check.Op, at int) { p.ops, p.at = append(p.ops, o), append(
 func (w *World) histories() (out histories) {
 	expires := map[string]bool{}
 	siblings := map[string]bool{}
-	late := map[int]bool{}
+	late, gone := map[int]bool{}, map[int]bool{}
+	hurt := map[check.KeyRef]bool{}
 	for _, kt := range w.truth.order {
 		b, ok := w.auth.ringAt(w.auth.state.Version).BucketByID(kt.bucket)
 		kt.expires = ok && b.TTL > 0
@@ -78,6 +81,9 @@ func (w *World) histories() (out histories) {
 			if a.late {
 				late[a.op] = true
 			}
+			if a.forfeit && a.op >= 0 {
+				gone[a.op], hurt[check.KeyRef{Bucket: kt.name, Key: kt.key}] = true, true
+			}
 			op.Mints, op.Resent = a.forHistory(), op.Resent || len(a.mints) > 1
 		}
 	}
@@ -86,13 +92,19 @@ func (w *World) histories() (out histories) {
 		if !siblings[o.Bucket] {
 			continue
 		}
-		out.siblings.add(*o, i)
+		seen := *o
+		if gone[i] && seen.Outcome == check.OK { // the stores that acked it are lost: nobody promises it
+			seen.Outcome = check.Unknown
+		}
+		out.siblings.add(seen, i)
 		if !expires[o.Bucket] {
-			seen := *o
 			if late[i] { // to its client it may take effect at any time, as if it had no answer
 				seen.Outcome = check.Unknown
 			}
 			out.lasting.add(seen, i)
+			if !hurt[check.KeyRef{Bucket: o.Bucket, Key: o.Key}] {
+				out.steady.add(seen, i)
+			}
 		}
 	}
 	return out

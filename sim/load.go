@@ -70,6 +70,7 @@ type call struct {
 	tries   int
 	done    bool
 	reply   *core.Reply
+	ring    *hashring.Ring // of the node that was asked, then
 	strict  bool
 	steady  bool // strict, and with a majority of reads
 	mustSee version.Vector
@@ -157,32 +158,39 @@ func (l *load) ask(w *World, n *node, by *client, req *core.Request, with *token
 func (l *load) open1(w *World, c *call, b *hashring.Bucket, ring *hashring.Ring) {
 	req, kt := c.req, c.key
 	owners := ring.N(b, kt.partition)
+	rq, wq := ring.Quorum(kt.partition, owners)
+	full := len(ring.Full(kt.partition, owners))
+	byDefault := wq
 	need := func(asked core.Count, def int) int {
 		switch {
 		case asked == core.All:
-			return owners
+			return full
 		case asked > 0:
 			return int(asked)
 		case def > 0:
 			return def
 		}
-		return hashring.Majority(owners)
+		return max(1, byDefault)
 	}
 	sloppy := b.Sloppy
 	if req.Sloppy != core.Unset {
 		sloppy = req.Sloppy == core.Yes
 	}
-	r, wr := need(req.R, b.R), need(req.W, b.W)
+	wr := need(req.W, b.W)
+	byDefault = rq
+	r := need(req.R, b.R)
+	byDefault = wq
 	op := check.Op{Client: c.client.id, Bucket: kt.name, Key: kt.key, Call: w.now, Node: c.node.name}
 	switch req.Op {
 	case core.OpGet:
 		op.Kind = check.Read
-		c.strict = !sloppy && r+need(0, b.W) > owners
+		// While owners are missing it takes the default R to meet what was acked before.
+		c.strict = !sloppy && r+need(0, b.W) > full && (full == owners || r >= rq)
 		// Two reads share a store only where 2R>N: that alone keeps reads from going
 		// back to before a write that was never acked.
-		c.steady = c.strict && 2*r > owners
+		c.steady = c.strict && 2*r > full
 		c.mustSee = kt.mustSee(c.steady)
-		op.Level, op.Outcome = level(r, owners, c.steady), check.Failed
+		op.Level, op.Outcome = level(r, full, c.steady), check.Failed
 		if req.HasAfter && c.token != nil {
 			op.Level = check.Session
 			op.Session = c.token.values
@@ -194,7 +202,7 @@ func (l *load) open1(w *World, c *call, b *hashring.Bucket, ring *hashring.Ring)
 			binary.BigEndian.PutUint64(req.ID[8:], l.reqSeq)
 		}
 		a := &attempt{key: kt, id: req.ID, asked: w.now, op: len(l.history), value: valueName(req.Value), deletes: req.Op == core.OpDelete, has: req.HasContext,
-			need: wr, sloppy: sloppy, pw: max(0, int(req.PW))}
+			epoch: w.auth.agreed(kt.partition), need: wr, sloppy: sloppy, pw: max(0, int(req.PW))}
 		if c.token != nil && req.HasContext {
 			a.knows = c.token.knows
 			op.HasContext, op.Context = true, c.token.values
@@ -203,11 +211,11 @@ func (l *load) open1(w *World, c *call, b *hashring.Bucket, ring *hashring.Ring)
 		for _, acked := range w.truth.acked {
 			a.clock = append(a.clock, acked...)
 		}
-		if sloppy || r+wr <= owners || wr < need(0, b.W) {
+		if sloppy || r+wr <= full || wr < need(0, b.W) {
 			kt.strict = false
 		}
 		op.Outcome = check.Unknown
-		op.Kind, op.Value, op.Level = check.Write, a.value, level(wr, owners, !sloppy && r+wr > owners)
+		op.Kind, op.Value, op.Level = check.Write, a.value, level(wr, full, !sloppy && r+wr > full)
 		if a.deletes {
 			op.Kind = check.Delete
 		}
@@ -249,6 +257,7 @@ func (l *load) send(w *World, c *call) {
 	c.req.Waiter = c
 	c.tries++
 	n := c.node
+	c.ring = n.ring
 	if w.telling() {
 		w.note("client %d asks %s: %s", c.client.id, n.name, drawRequest(c))
 	}

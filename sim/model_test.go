@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -219,9 +220,9 @@ func TestScenarioList(t *testing.T) {
 	}
 }
 
-// A wiped store is a failure that needs no bug: its keys cannot be read from all owners.
+// A machine that is gone for good is a failure that needs no bug: the cluster does not come to rest.
 func TestShrink(t *testing.T) {
-	o := Options{Seed: 1, Nodes: 5, Duration: 15 * time.Second, Faults: []string{"wipe", "pause", "loss", "kill"}}
+	o := Options{Seed: 1, Nodes: 5, Duration: 15 * time.Second, Faults: []string{"gone", "pause", "loss", "kill"}}
 	r, err := Run(o)
 	for ; err == nil && r.OK() && o.Seed < 20; r, err = Run(o) {
 		o.Seed++
@@ -233,7 +234,7 @@ func TestShrink(t *testing.T) {
 	if s.Result.OK() || s.Result.Violations[0].Kind != r.Violations[0].Kind || s.Result.Faults > r.Faults || s.Result.Operations > r.Operations || s.Tries > 30 {
 		t.Fatalf("%d faults and %d operations became %d and %d: %v", r.Faults, r.Operations, s.Result.Faults, s.Result.Operations, s.Result.Violations)
 	}
-	if len(s.Result.FaultList) != 1 || s.Result.FaultList[0].Class != "wipe" {
+	if len(s.Result.FaultList) != 1 || s.Result.FaultList[0].Class != "gone" {
 		t.Errorf("left are %v", s.Result.FaultList)
 	}
 	again, err := Run(s.Options)
@@ -266,5 +267,51 @@ func TestEventualIsNotLinearizable(t *testing.T) {
 	}
 	if n := judge(Options{Nodes: 1, Faults: []string{none}}); n != 0 {
 		t.Errorf("one node alone looks wrong %d times", n)
+	}
+}
+
+// The loads of repair walk what is there in slices, each row once, in order.
+func TestRepairLoads(t *testing.T) {
+	e := newEngine(1)
+	batch := &core.Batch{}
+	var keys []core.Row
+	for i := range 50 {
+		key := fmt.Appendf(nil, "k%02d", i)
+		o := &version.Object{Context: version.Vector{{Actor: 1, Counter: uint64(i + 1)}}, Siblings: []version.Sibling{{Dot: version.Dot{Actor: 1, Counter: uint64(i + 1)}, Tombstone: i%10 == 0}}}
+		batch.Records = append(batch.Records, core.RecordWrite{Bucket: 1, Key: key, Leaf: uint16(i * 7 % 5), Version: o.Hash(), Object: o})
+		keys = append(keys, core.Row{Bucket: 1, Key: key})
+	}
+	e.apply(batch)
+	e.parts[0].corrupt = map[recordKey]bool{{1, "k10"}: true}
+	walk := func(l core.Load) (out []core.Row) {
+		for range 100 {
+			got := e.load(&l)
+			out = append(out, got.Rows...)
+			if !got.More {
+				return out
+			}
+			l.LeafAfter = got.Last
+			if l.Kind == core.LoadObjects {
+				l.Keys = l.Keys[len(got.Rows):]
+			}
+		}
+		t.Fatal("the walk does not end")
+		return nil
+	}
+	rows := walk(core.Load{Kind: core.LoadLeafRows, MaxRows: 7})
+	if len(rows) != 50 || !slices.IsSortedFunc(rows, func(a, b core.Row) int {
+		return int(e.parts[0].leaves[recordKey{1, string(a.Key)}].leaf) - int(e.parts[0].leaves[recordKey{1, string(b.Key)}].leaf)
+	}) {
+		t.Errorf("%d leaf rows", len(rows))
+	}
+	if rows := walk(core.Load{Kind: core.LoadLeafRows, Leaves: []uint16{1, 3}, MaxRows: 4}); len(rows) != 20 {
+		t.Errorf("%d rows of two leaves", len(rows))
+	}
+	objects := walk(core.Load{Kind: core.LoadObjects, Keys: keys, MaxRows: 9, Brief: true})
+	if len(objects) != 50 || !objects[10].Damaged || objects[10].Object != nil || objects[11].Object == nil {
+		t.Errorf("%d objects, %+v", len(objects), objects[10])
+	}
+	if rows := walk(core.Load{Kind: core.LoadPurgeable, MaxRows: 2}); len(rows) != 4 {
+		t.Errorf("%d purgeable rows", len(rows))
 	}
 }

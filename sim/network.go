@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/node/wire"
 )
@@ -29,7 +30,7 @@ const (
 
 // parcel is a message on its way: its bytes, as the codec wrote them.
 type parcel struct {
-	from  *node
+	from  hashring.SID
 	pair  *pair
 	epoch uint32 // of the connection; 0: outlives it
 	bytes []byte
@@ -84,7 +85,7 @@ func (p *pair) other(n *node) *node {
 
 // send takes a message that a shard of n emitted for another node.
 func (w *World) send(n *node, m *core.Message) {
-	to := w.bySID[m.To]
+	to := w.holder(m.To)
 	if to == nil {
 		return
 	}
@@ -144,16 +145,16 @@ func (w *World) carry(p *pair, d int, b []byte) {
 		}
 		if chance(r, f.dup[i]) && !once(b) {
 			w.probe.hit(pMessageTwice)
-			w.queue.put(event{at: at + between(r, 0, 200*time.Millisecond), kind: evArrive, n: to, inc: to.inc, p: &parcel{from, p, epoch, b}})
+			w.queue.put(event{at: at + between(r, 0, 200*time.Millisecond), kind: evArrive, n: to, inc: to.inc, p: &parcel{from.sid, p, epoch, b}})
 		}
 		if chance(r, f.reorder[i]) { // overtaken, and not part of the order
 			w.probe.hit(pMessageReordered)
-			w.queue.put(event{at: at + between(r, 0, 500*time.Millisecond), kind: evArrive, n: to, inc: to.inc, p: &parcel{from, p, 0, b}})
+			w.queue.put(event{at: at + between(r, 0, 500*time.Millisecond), kind: evArrive, n: to, inc: to.inc, p: &parcel{from.sid, p, 0, b}})
 			return
 		}
 	}
 	p.last[d] = at
-	w.queue.put(event{at: at, kind: evArrive, n: to, inc: to.inc, p: &parcel{from, p, epoch, b}})
+	w.queue.put(event{at: at, kind: evArrive, n: to, inc: to.inc, p: &parcel{from.sid, p, epoch, b}})
 }
 
 // once tells that a message may come at most once: a forward is the one kind that is
@@ -172,7 +173,7 @@ func (w *World) arrive(n *node, c *parcel) {
 		w.violate(Violation{Check: "codec", Kind: "MALFORMED", Detail: "a message of ours is refused: " + err.Error()})
 		return
 	}
-	m.From, m.To = c.from.sid, n.sid
+	m.From, m.To = c.from, n.sid
 	w.mixBytes(c.bytes)
 	n.deliver(&m)
 }

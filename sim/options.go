@@ -129,6 +129,8 @@ type Draw struct {
 	HintBytes  int64          `json:"hint_bytes"`     // 0: the default
 	ValueSize  int            `json:"value_size"`     // padding of values
 	Retry      float64        `json:"retry"`          // share of writes of unknown fate that are sent again
+	PurgeEvery time.Duration  `json:"purge_every_ns"` // between two purge rounds of a partition, at least
+	ScrubEvery time.Duration  `json:"scrub_every_ns"` // one scrub of everything
 }
 
 // draw makes the swarm of a seed.
@@ -161,5 +163,7 @@ func draw(o *Options) Draw {
 	}
 	d.drawWorkloads(o, r)
 	d.drawFaults(o, r)
+	d.PurgeEvery = pick(time.Second, 2*time.Second, 5*time.Second, 15*time.Second)
+	d.ScrubEvery = pick(20*time.Second, time.Minute, 2*time.Minute)
 	return d
 }

@@ -90,8 +90,8 @@ func power(b plant.Bug, most, trials int) (seeds []int, how string) {
 		for range runtime.GOMAXPROCS(0) {
 			wg.Go(func() {
 				for i := next.Add(1); i < first.Load(); i = next.Add(1) {
-					r, err := Run(Options{Seed: seedOf(trial, int(i)), Duration: powerDuration, Faults: powerFaults(b)})
-					if err != nil || r.OK() || r.Violations[0].Check == "liveness" && powerFaults(b) != nil {
+					r, err := Run(Options{Seed: seedOf(trial, int(i)), Duration: powerDuration})
+					if err != nil || r.OK() {
 						continue
 					}
 					mu.Lock()
@@ -107,14 +107,4 @@ func power(b plant.Bug, most, trials int) (seeds []int, how string) {
 		}
 	}
 	return seeds, fmt.Sprint(kinds)
-}
-
-// powerFaults: a bug in what is off by default needs it on. Without repair damage keeps
-// a cluster from rest, whatever the bug: that is no finding then.
-func powerFaults(b plant.Bug) []string {
-	if b == plant.CorruptIsAbsent {
-		names := FaultClasses()
-		return append(names[:slices.Index(names, none)], "bit_flip")
-	}
-	return nil
 }

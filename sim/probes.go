@@ -85,6 +85,30 @@ const (
 	pLateWord
 	pCloned
 	pLateForward
+	pReplaced
+	pLastFull
+	pSuspect
+	pWiped
+	pFlipped
+	pFilled
+	pPurged
+	pProposalLost
+	pProposalRefused
+	pProposalStale
+	pProposalUnknown
+	pHintAfterPurge
+	pHintDropped
+	pOrphanMerged
+	pMarked
+	pExpiryPurged
+	pPurgeWaits
+	pOldExchange
+	pExchangeBusy
+	pGuarded
+	pMended
+	pFilledAfterPurge
+	pReadMidPurge
+	pLeafRot
 	probeCount
 )
 
@@ -96,7 +120,9 @@ var probeNames = [probeCount]string{"crash", "crash_after_ack", "kill_all", "tor
 	"hint_after_recreate", "session_asked", "session_stale", "session_after_hints", "siblings", "sibling_limit", "stale_context", "lww_clock_ahead",
 	"lww_equal_stamps", "clock_back", "clock_back_restart", "strict_read", "read_repair", "unknown", "expired", "overload", "quorum_lost",
 	"false_view", "partition", "one_way", "bridge", "majorities", "hand_off_cut",
-	"sparse", "tiny_batches", "hasty", "late_word", "cloned", "late_forward"}
+	"sparse", "tiny_batches", "hasty", "late_word", "cloned", "late_forward",
+	"replaced", "last_full", "suspect", "wiped", "flipped", "filled", "purged", "proposal_lost", "proposal_refused", "proposal_stale", "proposal_unknown", "hint_after_purge", "hint_dropped",
+	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot"}
 
 // probes counts what a run met.
 type probes struct {

@@ -14,7 +14,7 @@ import (
 const (
 	// settleBound is how long a healed cluster may take to come to rest: gossip notices
 	// the living, every hint is pulled, every request ends.
-	settleBound = 2 * time.Minute
+	settleBound = 5 * time.Minute
 	// readBound is how long the final reads may take.
 	readBound = time.Minute
 	// quietFor is longer than any request lives on after its answer.
@@ -51,12 +51,18 @@ func (w *World) play() {
 	if w.failed() {
 		return
 	}
-	w.readAll()
+	if !converges {
+		w.readAll(2)
+	}
 	if w.failed() {
 		return
 	}
 	w.runUntil(w.now+quietFor, nil)
+	w.settle() // something may have expired meanwhile
 	w.verify()
+	if !w.failed() {
+		w.readAll(1)
+	}
 }
 
 func (w *World) failed() bool { return len(w.violations) > 0 }
@@ -76,36 +82,8 @@ func (w *World) settle() {
 	}
 }
 
-// pending names what keeps the cluster from rest.
-func (w *World) pending() string {
-	var out []string
-	if n := len(w.load.open); n > 0 {
-		out = append(out, fmt.Sprintf("%d client operations", n))
-	}
-	for _, n := range w.nodes {
-		if n.banned {
-			continue
-		}
-		if !n.up || !n.confirmed {
-			out = append(out, fmt.Sprintf("%s (up %v, confirmed %v)", n.name, n.up, n.confirmed))
-			continue
-		}
-		if k := n.eng.hintCount(); k > 0 {
-			out = append(out, fmt.Sprintf("%s: %d hints on disk", n.name, k))
-		}
-		for _, s := range n.shards {
-			st := s.core.Stats()
-			if st.Ops+st.Parked+st.Loads+st.OverlayBytes > 0 || st.Hints > 0 {
-				out = append(out, fmt.Sprintf("%s/%d: %s", n.name, s.idx, s.core.Pending()))
-			}
-		}
-	}
-	return strings.Join(out, "; ")
-}
-
-// readAll reads every key twice from all its owners: until exchange is there, that is
-// what brings replicas together.
-func (w *World) readAll() {
+// readAll reads every key from all its owners: everything must be readable.
+func (w *World) readAll(times int) {
 	ring := w.auth.ringAt(w.auth.state.Version)
 	var serving []*node
 	for _, n := range w.nodes {
@@ -118,7 +96,7 @@ func (w *World) readAll() {
 		return
 	}
 	reader := &client{id: len(w.load.clients), tokens: map[*keyTruth]*token{}}
-	for range 2 {
+	for range times {
 		left := slices.Clone(w.truth.order)
 		for end := w.now + readBound; len(left) > 0 && !w.failed(); {
 			var again []*keyTruth
@@ -167,8 +145,9 @@ func (w *World) verify() {
 	for _, n := range w.nodes {
 		for _, s := range n.shards {
 			w.probe.n[pReadRepair] += s.core.Stats().ReadRepairs
+			w.watch(s)
 		}
-		if err := n.eng.recount(); err != nil && !n.banned {
+		if err := n.eng.recount(); err != nil {
 			w.violate(Violation{Check: "counters", Kind: "D5", Detail: n.name + ": " + err.Error()})
 		}
 	}

@@ -12,11 +12,10 @@ type Scenario struct {
 }
 
 const (
-	laterStrong      = "strong mode"
-	laterConvergence = "convergence"
-	laterMoves       = "moves of partitions"
-	laterCounters    = "counters"
-	inStore          = "the store's own crash tests: it is below this model's disk"
+	laterStrong   = "strong mode"
+	laterMoves    = "moves of partitions"
+	laterCounters = "counters"
+	inStore       = "the store's own crash tests: it is below this model's disk"
 )
 
 // Scenarios lists them all, reachable or not.
@@ -70,18 +69,18 @@ var scenarios = []Scenario{
 	{ID: "F48", About: "a stand-in coordinates, hands off, and coordinates the same key again", needs: []probe{pFallbackMintsAgain}},
 	{ID: "F49", About: "an owner loses dots that others have seen, and mints again", needs: []probe{pLostBatches}},
 	{ID: "F50", About: "concurrent writes through one coordinator with stale contexts", needs: []probe{pConcurrentMint, pStaleContext}},
-	{ID: "F51", About: "a purge while somebody keeps the old value", Later: laterConvergence},
-	{ID: "F52", About: "a hint replayed after a purge", Later: laterConvergence},
+	{ID: "F51", About: "a purge while somebody keeps the old value", needs: []probe{pPurged, pPurgeWaits}},
+	{ID: "F52", About: "a hint replayed after a purge", needs: []probe{pPurged, pGuarded}},
 	{ID: "F53", About: "a tombstone parked in a hint, the key re-created, the hint arrives", needs: []probe{pTombstoneHint, pHintAfterRecreate}},
-	{ID: "F54", About: "the stream of an aborted move applies after a purge", Later: laterMoves},
-	{ID: "F55", About: "a new owner guards its own stream", Later: laterMoves},
-	{ID: "F56", About: "owners expire at different times", Later: laterConvergence},
+	{ID: "F54", About: "the stream of an aborted move applies after a purge", needs: []probe{pOldExchange}},
+	{ID: "F55", About: "a new owner guards its own stream", needs: []probe{pFilledAfterPurge}},
+	{ID: "F56", About: "owners expire at different times", needs: []probe{pExpiryPurged}},
 	{ID: "F57", About: "a coordinator's clock is ahead under last-write-wins", needs: []probe{pLWWAhead}},
 	{ID: "F58", About: "a clock is back after a restart", needs: []probe{pClockBackRestart}},
 	{ID: "F59", About: "equal stamps under last-write-wins", needs: []probe{pLWWEqual}},
-	{ID: "F61", About: "exchange during heavy writes", Later: laterConvergence},
-	{ID: "F62", About: "a tree drifted from its store", Later: laterConvergence},
-	{ID: "F63", About: "a dead owner rebuilt from one survivor", Later: laterMoves},
+	{ID: "F61", About: "exchange during heavy writes", needs: []probe{pExchangeBusy}},
+	{ID: "F62", About: "a tree drifted from its store", needs: []probe{pLeafRot, pMended}},
+	{ID: "F63", About: "a dead owner rebuilt from one survivor", needs: []probe{pReplaced, pFilled}},
 	{ID: "F64", About: "a coordinator with an old ring after a cut-over", Later: laterMoves},
 	{ID: "F66", About: "two moves overlap", Later: laterMoves},
 	{ID: "F67", About: "clean-up before the fence", Later: laterMoves},
@@ -90,7 +89,7 @@ var scenarios = []Scenario{
 	{ID: "F70", About: "a counter's actor reused after the loss of a disk", Later: laterCounters},
 	{ID: "F71", About: "a loop of writes with a stale context", needs: []probe{pSiblingLimit}},
 	{ID: "F72", About: "one store is heard twice", needs: []probe{pMessageTwice, pFalseView}},
-	{ID: "F74", About: "a quorum read ranks by version while a peer dropped the tombstone", Later: laterConvergence},
+	{ID: "F74", About: "a quorum read ranks by version while a peer dropped the tombstone", needs: []probe{pReadMidPurge}},
 	{ID: "F75", About: "an idle session collected, then re-created by a late retry", Later: laterStrong},
 	{ID: "F77", About: "many hints at once after a long outage", needs: []probe{pManyHints}},
 	{ID: "F78", About: "a crash between the target's ack of a hint and its deletion", needs: []probe{pHandOffCut}},

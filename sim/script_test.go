@@ -30,7 +30,7 @@ type kept struct {
 // quiet is a world in which nothing is drawn that matters.
 func quiet() Draw {
 	return Draw{Nodes: 5, Shards: 1, Partitions: 1, Replicas: 3, NetDelay: time.Millisecond, SyncTime: 10 * time.Millisecond,
-		StepTime: time.Microsecond, DeadAfter: 5 * time.Second, Workloads: map[string]int{}}
+		StepTime: time.Microsecond, DeadAfter: 5 * time.Second, PurgeEvery: 5 * time.Second, ScrubEvery: 30 * time.Second, Workloads: map[string]int{}}
 }
 
 func newScript(d Draw, o Options) *script {
@@ -265,11 +265,14 @@ func (s *script) end() {
 	if s.w.failed() {
 		return
 	}
-	s.w.readAll()
+	if !converges {
+		s.w.readAll(2)
+	}
 	if s.w.failed() {
 		return
 	}
 	s.run(quietFor)
+	s.w.settle()
 	s.w.verify()
 }
 

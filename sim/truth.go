@@ -2,13 +2,12 @@ package sim
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 	"time"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
-	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -22,6 +21,7 @@ type truth struct {
 	byID  map[version.RequestID]*attempt
 	vol   []map[hintKey]*version.Object // by node: rows as of the newest batch, where not on disk yet
 	stale map[staleKey]bool             // requests, and whether all of them came with an epoch older than their store's
+	older map[staleKey]bool             // those before them
 	last  *version.Object               // looked at last
 	acked [][]version.HLC               // by node and shard: greatest acked stamp (E9)
 }
@@ -39,7 +39,9 @@ type keyTruth struct {
 	partition uint32
 	attempts  []*attempt
 	mints     map[version.Dot]*mint
-	open      []*mint // whose way to the disks still matters
+	open      []*mint        // whose way to the disks still matters
+	hurt      []*mint        // lost by a machine that has not got it back
+	fixed     map[*mint]bool // below the purge clock, and looked at
 	expires   bool
 	strict    bool // all reads and writes so far were strict
 	ackedSeen version.Vector
@@ -62,9 +64,11 @@ type attempt struct {
 	waiting  int // tries that their client still waits for
 	answered bool
 	outcome  core.Outcome
-	nothing  bool // acked as having nothing to delete
-	late     bool // a version was made for it after its answer
-	unheard  bool // a try of it ended without an answer
+	nothing  bool   // acked as having nothing to delete
+	late     bool   // a version was made for it after its answer
+	forfeit  bool   // as many stores that held it were lost as acked it: nobody promises it any more
+	epoch    uint64 // that all nodes knew when it was asked for; 0: they differed
+	unheard  bool   // a try of it ended without an answer
 	asked    time.Duration
 	unsure   bool // an earlier try may have been applied
 	seen     version.Vector
@@ -78,10 +82,13 @@ type mint struct {
 	hlc    version.HLC
 	by     *attempt
 	at     *node
+	store  int     // of at's, that minted it
 	covers []*mint // what it may rightly replace
 	coverd []*mint // by whom it may rightly be replaced
 	owners uint64  // stores that have it, or what replaced it, synced in a record
 	stands uint64  // or in a hint
+	lost   uint64  // by machine: its store held it and is gone
+	expiry int64   // unix ms; 0: never
 	acked  bool
 	copied bool // by a copy of the store, see clone.go
 	mark   int  // the search that met it last
@@ -129,17 +136,53 @@ func (t *truth) died(n *node) {
 	clear(t.vol[n.idx])
 }
 
-// handedOff: a store is about to drop a hint that its target has synced.
-func (t *truth) handedOff(n *node, kt *keyTruth, target hashring.SID) {
+// handedOff: a store is about to drop a hint that its target has synced, or all other
+// full owners if it marks the target as lacking it (E3): then it is one store less that
+// holds it.
+func (t *truth) handedOff(s *shard, kt *keyTruth, target hashring.SID) {
+	n := s.n
 	t.w.probe.handedOff(n, kt.partition)
-	to := t.w.bySID[target]
-	hint, record := t.row(n, kt, target), t.row(to, kt, hashring.SID{})
-	t.w.probe.hitIf(hint != nil && record != nil && isTombstone(hint) && !isTombstone(record), pHintAfterRecreate)
 	kt.standsDown(n, t.w.now)
-	onDisk := to.eng.parts[kt.partition].records[recordKey{kt.bucket, kt.key}]
-	if !to.banned && hint != nil && (onDisk == nil || !onDisk.Context.Dominates(hint.Context)) {
+	ring := t.w.auth.ringAt(t.w.auth.state.Version)
+	heir, _ := ring.Successor(target)
+	to, hint := t.w.holder(heir), t.row(n, kt, target)
+	if to == nil || to.back || hint == nil {
+		return // the target is lost, and nobody has its place yet
+	}
+	record := t.row(to, kt, hashring.SID{})
+	t.w.probe.hitIf(record != nil && isTombstone(hint) && !isTombstone(record), pHintAfterRecreate)
+	onDisk := to.ownDisk().parts[kt.partition].records[recordKey{kt.bucket, kt.key}]
+	switch {
+	case t.w.auth.has(kt.partition, onDisk, hint):
+		t.w.probe.hitIf(onDisk == nil || !onDisk.Context.Dominates(hint.Context), pHintAfterPurge)
+	case s.marks(kt.partition, target) && t.keptByOthers(n, kt, heir, hint):
+		t.w.probe.hit(pHintDropped)
+		t.lostRow(n, kt, hint)
+	case heir != target && t.lostWith(kt, to, hint): // the target had it, and is lost since
+	case heir != target && t.ownersHave(kt, ring, hint):
+		t.w.probe.hit(pOrphanMerged)
+	default:
 		t.w.violate(t.wrong(kt, "hints", "E3", "%s drops its hint %v for %s, which has %v on disk", n.name, hint.Context, to.name, onDisk))
 	}
+}
+
+// keptByOthers tells that every full owner of the key but one has the hint's object on
+// disk, as far as the ring of its holder goes.
+func (t *truth) keptByOthers(n *node, kt *keyTruth, but hashring.SID, hint *version.Object) bool {
+	bucket, ok := n.ring.BucketByID(kt.bucket)
+	if !ok {
+		return true
+	}
+	others := 0
+	for _, s := range n.ring.Full(kt.partition, n.ring.N(bucket, kt.partition)) {
+		if o := t.w.holder(s); s != but && o != nil && !o.back {
+			others++
+			if !t.w.auth.has(kt.partition, o.ownDisk().parts[kt.partition].records[recordKey{kt.bucket, kt.key}], hint) {
+				return false
+			}
+		}
+	}
+	return others > 0
 }
 
 // standsDown notes when a store last held a hint of the key.
@@ -155,10 +198,17 @@ func (kt *keyTruth) standsDown(n *node, now time.Duration) {
 func (t *truth) stepped(s *shard, r *core.Ready) {
 	vol := t.vol[s.n.idx]
 	if b := r.Batch; b != nil {
+		for i := range b.Counters {
+			c := &b.Counters[i]
+			s.lines[c.Partition] = c.Counters.Hints
+			t.w.probe.hitIf(slices.ContainsFunc(c.Counters.Hints, func(l antientropy.HintLine) bool { return l.Dirty != 0 }), pMarked)
+		}
 		for i := range b.Records {
 			w := &b.Records[i]
 			if kt := t.keys[truthKey{w.Bucket, string(w.Key)}]; kt != nil {
 				t.look(s, kt, w.Object, true)
+				t.raised(s.n, kt, w.Object)
+				t.dropped(s.n, kt, w.Object)
 				vol[hintKey{bucket: w.Bucket, key: kt.key}] = w.Object
 			}
 		}
@@ -167,7 +217,7 @@ func (t *truth) stepped(s *shard, r *core.Ready) {
 			if kt := t.keys[truthKey{w.Bucket, string(w.Key)}]; kt != nil {
 				t.look(s, kt, w.Object, false)
 				if w.Object == nil {
-					t.handedOff(s.n, kt, w.Target)
+					t.handedOff(s, kt, w.Target)
 				} else if old := t.row(s.n, kt, w.Target); old != nil && !w.Object.Context.Dominates(old.Context) {
 					t.w.violate(t.wrong(kt, "hints", "2.3", "%s has a hint %v and makes it %v", s.n.name, old, w.Object))
 				}
@@ -211,7 +261,7 @@ func (t *truth) minted(s *shard, kt *keyTruth, o *version.Object, sib *version.S
 		w.violate(Violation{Check: "truth", Kind: "PHANTOM", Bucket: kt.name, Key: kt.key, Detail: fmt.Sprintf("%s holds %v of a request that nobody made", n.name, sib.Dot)})
 		a = &attempt{key: kt, op: -1}
 	}
-	m := &mint{id: w.load.ids(), dot: sib.Dot, hlc: sib.HLC, by: a, at: n, copied: n.original != nil, covers: a.knows}
+	m := &mint{id: w.load.ids(), expiry: sib.ExpiryMS, dot: sib.Dot, hlc: sib.HLC, by: a, at: n, store: n.store, copied: n.original != nil, covers: a.knows}
 	// What came in the same step after the minting is held by now: the object knows
 	// nothing of it.
 	held := slices.DeleteFunc(t.holding(n, kt, owner), func(old *mint) bool { return !o.Context.Covers(old.dot) })
@@ -236,7 +286,7 @@ func (t *truth) minted(s *shard, kt *keyTruth, o *version.Object, sib *version.S
 	if len(a.mints) > 1 && slices.ContainsFunc(held, func(old *mint) bool { return old.by == a }) {
 		w.violate(t.wrong(kt, "requests", "E16", "%s mints %s again as %v, where it stands already", n.name, a.value, m.dot).by(a.op))
 	}
-	if len(a.clock) > 0 && !m.copied {
+	if len(a.clock) > 0 && !m.copied && !n.back && n.eng.since <= a.asked { // an older image knows no newer bound, until it is found out
 		if was := a.clock[n.idx*w.draw.Shards+s.idx]; sib.HLC <= was {
 			w.violate(t.wrong(kt, "clock", "HLC_BACK", "%s stamps a write with %d, after it had acked one with %d before the write was asked for", n.name, sib.HLC, was).by(a.op))
 		}
@@ -280,8 +330,8 @@ func (t *truth) holding(n *node, kt *keyTruth, owner bool) []*mint {
 		return kt.append(nil, t.row(n, kt, hashring.SID{}))
 	}
 	var all *version.Object
-	for _, o := range t.w.nodes {
-		all = version.Join(all, t.row(n, kt, o.sid))
+	for _, sid := range t.w.sids {
+		all = version.Join(all, t.row(n, kt, sid))
 	}
 	if kt.conflict == hashring.LWW {
 		all, _ = version.ReduceLWW(all)
@@ -293,8 +343,8 @@ func (t *truth) holding(n *node, kt *keyTruth, owner bool) []*mint {
 func (t *truth) anywhere(kt *keyTruth) (out []*mint) {
 	for _, n := range t.w.nodes {
 		out = kt.append(out, t.row(n, kt, hashring.SID{}))
-		for _, target := range t.w.nodes {
-			out = kt.append(out, t.row(n, kt, target.sid))
+		for _, sid := range t.w.sids {
+			out = kt.append(out, t.row(n, kt, sid))
 		}
 	}
 	return out
@@ -328,7 +378,7 @@ func (t *truth) row(n *node, kt *keyTruth, target hashring.SID) *version.Object 
 // synced notes what a batch has brought to a store's disk.
 func (t *truth) synced(n *node, b *core.Batch) {
 	vol := t.vol[n.idx]
-	bit := uint64(1) << n.idx
+	bit, machine := n.bit(), uint64(1)<<n.idx
 	for i := range b.Records {
 		w := &b.Records[i]
 		kt := t.keys[truthKey{w.Bucket, string(w.Key)}]
@@ -339,6 +389,7 @@ func (t *truth) synced(n *node, b *core.Batch) {
 			delete(vol, k)
 		}
 		kt.has(w.Object, bit, true)
+		kt.regained(w.Object, machine)
 	}
 	for i := range b.Hints {
 		w := &b.Hints[i]
@@ -350,6 +401,7 @@ func (t *truth) synced(n *node, b *core.Batch) {
 			delete(vol, k)
 		}
 		kt.has(w.Object, bit, false)
+		kt.regained(w.Object, machine)
 	}
 }
 
@@ -372,125 +424,4 @@ func (kt *keyTruth) has(o *version.Object, bit uint64, owner bool) {
 	}
 	clear(kt.open[len(kept):])
 	kt.open = kept
-}
-
-// delivered notes requests that were planned under an older epoch than their store
-// knows: they must be refused.
-func (t *truth) delivered(n *node, m *core.Message) {
-	var reply core.Kind
-	switch m.Kind {
-	case core.MsgWrite, core.MsgHint:
-		reply = core.MsgWriteAck
-	case core.MsgRead:
-		reply = core.MsgReadReply
-	case core.MsgForward:
-		reply = core.MsgForwarded
-	case core.MsgScan:
-		reply = core.MsgScanReply
-	default:
-		return
-	}
-	k := staleKey{n.idx, t.w.bySID[m.From].idx, m.Partition, m.ID, reply, m.Target}
-	if t.w.auth.moved == 0 || m.ID == 0 {
-		return
-	}
-	if len(t.stale) >= maxStale {
-		clear(t.stale)
-	}
-	old := n.ring != nil && int(m.Partition) < len(n.ring.Partitions) && m.Epoch < n.ring.Partitions[m.Partition].Epoch
-	t.w.probe.hitIf(old, pOldEpoch)
-	if was, known := t.stale[k]; !known || was {
-		t.stale[k] = old
-	}
-}
-
-// maxStale bounds what is remembered of requests and their epochs.
-const maxStale = 1 << 14
-
-// sent holds the promises of a reply against what the store may promise.
-func (t *truth) sent(n *node, m *core.Message) {
-	if !m.Kind.IsReply() || m.Reason != quorum.ReasonNone {
-		if m.Kind.IsReply() {
-			t.w.probe.refused(m)
-		}
-		return
-	}
-	if len(t.stale) > 0 {
-		k := staleKey{n.idx, t.w.bySID[m.To].idx, m.Partition, m.ID, m.Kind, m.Target}
-		if t.stale[k] {
-			t.w.violate(Violation{Check: "epoch", Kind: "OLD_EPOCH", Detail: fmt.Sprintf("%s serves a %s that was planned under an older epoch than it knows", n.name, m.Kind)})
-		}
-	}
-	word := m.Kind == core.MsgWriteAck && m.Target.IsZero() || m.Kind == core.MsgReadReply && !m.Fallback
-	if word && !n.confirmed {
-		t.w.violate(Violation{Check: "owner", Kind: "UNCONFIRMED", Detail: fmt.Sprintf("%s gives an owner's word (%s) before its start is confirmed", n.name, m.Kind)})
-	}
-}
-
-func (t *truth) wrong(kt *keyTruth, check, kind, format string, args ...any) Violation {
-	return Violation{Check: check, Kind: kind, Bucket: kt.name, Key: kt.key, Detail: fmt.Sprintf(format, args...)}
-}
-
-// by names the operations that a violation is about, the guilty one first.
-func (v Violation) by(ops ...int) Violation {
-	for _, i := range ops {
-		if i >= 0 {
-			v.Ops = append(v.Ops, i)
-		}
-	}
-	return v
-}
-
-// answered holds the answer to a write against what is on disk (D1, E2).
-func (t *truth) answered(a *attempt, r *core.Reply, began time.Duration) {
-	first := !a.answered
-	a.answered, a.outcome, a.nothing, a.seen = true, r.Outcome, r.NothingWritten, r.Context.Seen
-	kt := a.key
-	for _, m := range a.mints {
-		m.acked = r.Outcome == core.Applied && r.Context.Seen.Covers(m.dot)
-	}
-	switch {
-	case r.Outcome == core.NotApplied && len(a.mints) > 0 && first:
-		t.w.violate(t.wrong(kt, "outcome", "NOT_APPLIED_YET_DONE", "%s is answered not_applied (%v) and was minted as %v", a.value, r.Code, a.mints[0].dot).by(a.op))
-	case r.Outcome != core.Applied || r.NothingWritten:
-	default:
-		t.onDisk(a, r, began)
-	}
-	kt.has(&version.Object{}, 0, true) // forget what need not be followed any more
-}
-
-func (t *truth) onDisk(a *attempt, r *core.Reply, began time.Duration) {
-	kt := a.key
-	var best *mint
-	for _, m := range a.mints {
-		if m.acked {
-			best = m
-		}
-	}
-	if best == nil {
-		t.w.violate(t.wrong(kt, "durability", "ACKED_NOT_MINTED", "%s is acked, and the answer's context covers no version of it", a.value).by(a.op))
-		return
-	}
-	owners, all := 0, 0
-	for _, m := range a.mints {
-		owners = max(owners, bits.OnesCount64(m.owners))
-		all = max(all, bits.OnesCount64(m.owners|m.stands))
-	}
-	count := all
-	if !a.sloppy {
-		count = owners
-	}
-	if count < a.need || owners < a.pw || count < r.Receipt.Acks {
-		t.w.violate(t.wrong(kt, "durability", "ACKED_TOO_EARLY", "%s is acked (need %d, %v); %d owners and %d stores in all have it on disk", a.value, a.need, r.Receipt, owners, all).by(a.op))
-	}
-	if by := t.w.bySID[r.ServedBy]; by.up && by.born < began && !by.confirmed && r.Receipt.Owners > bits.OnesCount64(best.owners&^(1<<by.idx)) {
-		t.w.violate(t.wrong(kt, "owner", "UNCONFIRMED", "%s counts its own copy of %s before its start is confirmed", by.name, a.value).by(a.op))
-	}
-	i, s := best.at.idx, int(kt.partition)%t.w.draw.Shards
-	if !best.copied { // a copy's clock is not the store's
-		t.acked[i][s] = max(t.acked[i][s], best.hlc)
-	}
-	if len(a.mints) == 1 {
-		kt.ackedSeen = kt.ackedSeen.With(best.dot)
-	}
 }

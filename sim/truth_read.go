@@ -32,13 +32,15 @@ func (t *truth) read(kt *keyTruth, c *call, r *core.Reply) {
 		}
 	}
 	t.standIns(kt, c, r)
+	t.midPurge(kt)
+	t.purgedShown(kt, c, r)
 	if r.Code == core.OK && !anyLive(r.Object, c.node.wall()) {
 		t.w.violate(t.wrong(kt, "reads", "EXPIRED", "a read at %s shows only what has expired or was deleted: %v", c.node.name, r.Object).by(c.op))
 	}
-	if c.req.HasAfter && !r.Context.Seen.Dominates(c.req.After.Seen) {
+	if c.req.HasAfter && !t.knows(c, r, c.req.After.Seen) {
 		t.w.violate(t.wrong(kt, "session", "SESSION", "a read asked for %v and knows %v", c.req.After.Seen, r.Context.Seen).by(c.op))
 	}
-	if c.strict && kt.strict && !r.Context.Seen.Dominates(c.mustSee) {
+	if c.strict && kt.strict && !t.knows(c, r, c.mustSee) {
 		t.w.violate(t.wrong(kt, "strict", "STALE", "a strict read begun at %v knows %v, acked or shown before was %v", c.began, r.Context.Seen, c.mustSee).by(c.op))
 	}
 	if c.steady && kt.strict {
@@ -108,10 +110,11 @@ func (t *truth) account(kt *keyTruth, last *version.Object, when string) {
 		return
 	}
 	present := func(m *mint) bool { return last != nil && holds(last, m.dot) }
-	look := search{present, t.w.load.ids()}
+	purge := t.w.auth.purge(kt.partition)
+	look := search{func(m *mint) bool { return present(m) || purge.settled(m) }, t.w.load.ids()}
 	for i := len(kt.attempts) - 1; i >= 0; i-- { // the newest first: they explain the older ones
 		a := kt.attempts[i]
-		if !a.answered || a.outcome != core.Applied || a.nothing {
+		if !a.answered || a.outcome != core.Applied || a.nothing || a.forfeit {
 			continue
 		}
 		kept := false
@@ -142,18 +145,31 @@ func (t *truth) accountLWW(kt *keyTruth, last *version.Object, when string) {
 		t.w.violate(t.wrong(kt, when, "SIBLINGS", "a last-write-wins key has %v", last))
 		return
 	}
-	newest := last.Newest()
+	var newest version.Sibling
+	if s := last.Newest(); s != nil {
+		newest = *s
+	}
+	purge := t.w.auth.purge(kt.partition)
+	for _, m := range kt.mints { // order-free: the greatest
+		if purge.settled(m) && newer(m, &newest) {
+			newest = version.Sibling{Dot: m.dot, HLC: m.hlc}
+		}
+	}
 	for _, a := range kt.attempts {
-		if !a.answered || a.outcome != core.Applied || a.nothing {
+		if !a.answered || a.outcome != core.Applied || a.nothing || a.forfeit {
 			continue
 		}
 		for _, m := range a.mints {
-			if m.acked && (newest == nil || newest.HLC < m.hlc || newest.HLC == m.hlc && newest.Dot.Compare(m.dot) < 0) {
+			if m.acked && newer(m, &newest) {
 				t.w.violate(t.wrong(kt, when, "LOST", "%s, acked as %v at %d, is newer than what is left: %v", a.value, m.dot, m.hlc, last).by(a.op))
 				return
 			}
 		}
 	}
+}
+
+func newer(m *mint, than *version.Sibling) bool {
+	return than.HLC < m.hlc || than.HLC == m.hlc && than.Dot.Compare(m.dot) < 0
 }
 
 func (a *attempt) dots() (out []version.Dot) {
@@ -168,10 +184,9 @@ func (a *attempt) dots() (out []version.Dot) {
 func (t *truth) onDisks(kt *keyTruth) *version.Object {
 	var o *version.Object
 	for _, n := range t.w.nodes {
-		rows := &n.eng.parts[kt.partition]
-		o = version.Join(o, rows.records[recordKey{kt.bucket, kt.key}])
-		for _, target := range t.w.nodes {
-			o = version.Join(o, rows.hints[hintKey{kt.bucket, target.sid, kt.key}].object)
+		o = version.Join(o, t.inStore(kt, n.eng))
+		if n.original != nil {
+			o = version.Join(o, t.inStore(kt, n.original))
 		}
 	}
 	if kt.conflict == hashring.LWW {
@@ -181,9 +196,9 @@ func (t *truth) onDisks(kt *keyTruth) *version.Object {
 }
 
 // durable holds every key against the disks: acked is never lost, whatever dies.
-func (t *truth) durable() {
+func (t *truth) durable(when string) {
 	for _, kt := range t.order {
-		t.account(kt, t.onDisks(kt), "power loss")
+		t.account(kt, t.onDisks(kt), when)
 		if len(t.w.violations) > 0 {
 			return
 		}
@@ -198,7 +213,11 @@ func (t *truth) converged(kt *keyTruth, r *hashring.Ring) (*version.Object, bool
 	}
 	var first *version.Object
 	for i, sid := range r.Owners(kt.partition, r.N(b, kt.partition)) {
-		n := t.w.bySID[sid]
+		n := t.w.holder(sid)
+		if n == nil {
+			t.w.violate(t.wrong(kt, "convergence", "NO_OWNER", "the store %s is lost, and nobody has its place", sid.Short()))
+			return nil, false
+		}
 		o := n.eng.parts[kt.partition].records[recordKey{kt.bucket, kt.key}]
 		if i == 0 {
 			first = o

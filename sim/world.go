@@ -26,8 +26,9 @@ type World struct {
 	steps int
 
 	nodes []*node
-	bySID map[hashring.SID]*node
-	pairs []pair // of nodes i < j, at pairIndex
+	bySID map[hashring.SID]*node // those of lost stores too, see holder
+	sids  []hashring.SID         // of all stores there were, in order
+	pairs []pair                 // of nodes i < j, at pairIndex
 	wire  wireFaults
 	auth  authority
 	truth truth
@@ -52,7 +53,6 @@ func newWorld(o Options, d Draw) *World {
 	w.truth.init(w)
 	for i := range d.Nodes {
 		w.nodes = append(w.nodes, w.newNode(i))
-		w.bySID[w.nodes[i].sid] = w.nodes[i]
 	}
 	w.pairs = make([]pair, d.Nodes*d.Nodes)
 	w.auth.init(w)

@@ -69,7 +69,7 @@ func StartQuorate(ctx context.Context, bin, dir string, n int, frames bool, env 
 // Start starts node i on its data directory, fresh or not.
 func (q *Quorate) Start(i int) error {
 	name := "n" + strconv.Itoa(i+1)
-	args := []string{"serve", "--name", name, "--data", filepath.Join(q.dir, name),
+	args := []string{"serve", "--name", name, "--data", q.Data(i),
 		"--api", q.api[i], "--gossip", q.gossip[i], "--peer", q.peer[i]}
 	if len(q.procs) > 1 {
 		args = append(args, "--join", strings.Join(q.gossip, ","), "--bootstrap-expect", strconv.Itoa(len(q.procs)))
@@ -91,6 +91,12 @@ func (q *Quorate) AwaitReady(ctx context.Context, i int) error {
 		return expect(ctx, http.MethodGet, q.url(i, "/readyz"), nil, http.StatusOK)
 	})
 }
+
+// Env sets what later starts add to their environment.
+func (q *Quorate) Env(env ...string) { q.env = env }
+
+// Data is the data directory of node i.
+func (q *Quorate) Data(i int) string { return filepath.Join(q.dir, "n"+strconv.Itoa(i+1)) }
 
 // Kill ends node i as kill -9 does.
 func (q *Quorate) Kill(i int) { q.procs[i].Kill() }

@@ -128,6 +128,22 @@ var sample = canned{
 		{"name":"n1","state":"up","alive":true,"zone":"a","version":"0.1.0","voter":true,"partitions":26,"hints":12,"api":"10.0.0.1:7400","later":"kept"},
 		{"name":"n2","state":"up","alive":false,"zone":"","version":"","note":"owns no partitions yet: it coordinates and stands in for others"}],
 		"partitions":{"total":64,"ok":60,"degraded":4,"below_quorum":0,"lost":0},"hints":{"pending":12,"bytes":4096},"repair":{"debt_keys":3}}`),
+	"GET /v1/repair": jsonReply(`{"debt_keys":1234,"behind_ms":75400,"partitions":76,"in_sync":60,"running":1,"tombstones":12,"nodes":[
+		{"node":"n1","answered":true,"rate_bytes":4194304,"partitions":38,"in_sync":30,"debt_keys":1200,"behind_ms":75400,"running":1,"tombstones":12,"expiring":0,
+		"pairs":[{"partition":3,"n":3,"peer":"n2","state":"running","doing":"ship","keys":1200,"behind_ms":75400,"sent":10,"received":700},
+		{"partition":7,"n":3,"peer":"n3","state":"waiting","dirty":true,"never":true,"keys":0,"behind_ms":900,"sent":0,"received":0}],"omitted_pairs":6,
+		"purges":[{"partition":3,"generation":2,"tombstones":9,"expiring":1,"phase":"gather","blocked":"hints undelivered","by":"n3","count":7,"for_ms":90000},
+		{"partition":4,"generation":0,"tombstones":3,"expiring":0}],"omitted_purges":0},
+		{"node":"n2","answered":false,"pairs":[],"purges":[]}]}`),
+	"POST /v1/repair": func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(202)
+		_, _ = fmt.Fprintf(w, `{"asked":[{"node":"n1","answered":true,"comparisons":%d},{"node":"n2","answered":false,"comparisons":0}]}`, len(body))
+	},
+	"GET /v1/hints": jsonReply(`{"pending":12,"bytes":4096,"oldest_age_ms":65000,"dirty_partitions":2,"targets":[
+		{"node":"n3","sid":"aa","hints":12,"bytes":4096,"oldest_age_ms":65000,"dirty_partitions":1,"holders":["n1","n4"]},
+		{"node":"","sid":"bb","hints":0,"bytes":0,"oldest_age_ms":0,"dirty_partitions":1,"holders":["n1"]}],"silent":["n5"]}`),
 	"GET /v1/cluster/ring":   jsonReply(`{"ring_version":17,"partitions":[{"id":0,"epoch":1,"primary":"","replicas":["n1","n2","n3"]},{"id":10,"epoch":2,"primary":"n2","replicas":["n2"]}],"nodes":[]}`),
 	"GET /v1/cluster/locate": jsonReply(`{"partition":7,"epoch":1,"primary":"","replicas":["n3","n1"],"fallbacks":["n2"]}`),
 }
@@ -155,6 +171,12 @@ func TestGoldenOutputs(t *testing.T) {
 		"cluster.json":   {"cluster", "-o", "json"},
 		"ring.table":     {"ring"},
 		"locate.table":   {"ring", "locate", "k"},
+		"repair.table":   {"repair", "status"},
+		"repair.raw":     {"repair", "status", "-o", "raw"},
+		"repair.json":    {"repair", "status", "-o", "json"},
+		"start.table":    {"repair", "start", "--partition", "7"},
+		"hints.table":    {"repair", "hints"},
+		"hints.ndjson":   {"repair", "hints", "-o", "ndjson"},
 		"config.table":   {"config", "print"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -371,7 +393,7 @@ func TestCommandsAreThoseThereAre(t *testing.T) {
 		names = append(names, c.Name())
 	}
 	got := strings.Join(names, " ")
-	if want := "bench bucket check cluster config delete demo get inspect list put ring serve sim version"; got != want {
+	if want := "bench bucket check cluster config delete demo get inspect list put repair ring serve sim version"; got != want {
 		t.Fatalf("got %s", got)
 	}
 }

@@ -56,21 +56,46 @@ func (a *app) serve(ctx context.Context, s conf.Sources, l *conf.Loaded, withStd
 	}
 	stop := a.signals(s, l, level, log, withStdin)
 	defer stop.close()
+	for mends := 0; ; mends++ {
+		err := a.runNode(stop, &cfg, log)
+		if err == nil || mends == maxMends || !mendable(err) || stop.ctx.Err() != nil {
+			return err
+		}
+		log.Error("the node ended for its store; starting again, which sees to that", "error", err)
+	}
+}
+
+// unstarted is why a node did not start: a start has seen to its store already.
+type unstarted struct{ error }
+
+func (u unstarted) Unwrap() error { return u.error }
+
+func mendable(err error) bool {
+	var not unstarted
+	return !errors.As(err, &not) && node.Mendable(err)
+}
+
+// maxMends bounds how often one process sees to its own store: a disk that damages
+// everything would fill with what is set aside.
+const maxMends = 2
+
+// runNode is one node from its start to its end.
+func (a *app) runNode(stop *stopper, cfg *node.Config, log *slog.Logger) error {
 	// The first signal ends a start that still waits; the second ends everything.
-	n, err := node.Start(stop.ctx, cfg, log)
+	n, err := node.Start(stop.ctx, *cfg, log)
 	if err != nil {
 		if stop.ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil
 		}
-		return explainStart(err, &cfg)
+		return unstarted{explainStart(err, cfg)}
 	}
 	fmt.Fprintf(a.stderr, "ready api=http://%s node=%s\n", n.APIAddr(), cfg.Name)
 	select {
 	case err := <-n.Done():
-		return errors.Join(err, stopNode(n, &cfg))
+		return errors.Join(err, stopNode(n, cfg))
 	case <-stop.ctx.Done():
 		log.Info("stopping", "reason", stop.reason())
-		return stopNode(n, &cfg)
+		return stopNode(n, cfg)
 	}
 }
 

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"html"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,31 +11,6 @@ import (
 	"github.com/quoratedb/quorate/sim/check"
 	"github.com/quoratedb/quorate/sim/report"
 )
-
-// The page of a failing run is the smaller one: its faults, its findings, its replay.
-func TestSimWritesAPageOfAFailure(t *testing.T) {
-	dir := t.TempDir()
-	args := []string{"sim", "--seed", "5", "--duration", "20s", "--faults", "wipe,pause,loss", "-o", "json", "--shrink", "12", "--report", dir}
-	r := invoke(t, "", nil, args...)
-	path := filepath.Join(dir, "quorate-sim-5.html")
-	page, err := os.ReadFile(path)
-	if r.code != exitOther || err != nil || !strings.Contains(r.err, path) {
-		t.Fatalf("exit %d, %v: %s", r.code, err, r.err)
-	}
-	text := html.UnescapeString(string(page))
-	for _, want := range []string{"STUCK", "wipe", sim.AboutFault("wipe"), simLines(t, r.out)[0].Smaller, "network"} {
-		if want == "" || !strings.Contains(text, want) {
-			t.Errorf("no %q in the page", want)
-		}
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
-		t.Errorf("files %v: nothing here is about a key", left)
-	}
-	args[len(args)-1] = filepath.Join(dir, "missing")
-	if r := invoke(t, "", nil, args...); r.code != exitOther || !strings.Contains(r.err, "no page") || len(simLines(t, r.out)) != 1 {
-		t.Errorf("without the directory: exit %d, %s", r.code, r.err)
-	}
-}
 
 // Everything that a run is gets onto its page, and violations name their operations.
 func TestReportOfARun(t *testing.T) {

@@ -73,28 +73,6 @@ func TestSimTellsOneSeed(t *testing.T) {
 	}
 }
 
-// A store that loses its directory is never whole again before stores are refilled, so
-// its keys cannot be read from all owners: a violation that needs no bug.
-func TestSimFailsReplaysAndShrinks(t *testing.T) {
-	dir := t.TempDir()
-	r := invoke(t, "", nil, "sim", "--seed", "5", "--duration", "20s", "--faults", "wipe,pause,loss", "-o", "json", "--shrink", "12", "--report", dir)
-	docs := simLines(t, r.out)
-	if r.code != exitOther || len(docs) != 1 || len(docs[0].Violations) == 0 {
-		t.Fatalf("exit %d: %s %s", r.code, r.out, r.err)
-	}
-	for _, command := range []string{docs[0].Replay, docs[0].Smaller} {
-		args := append(strings.Fields(command)[1:], "-o", "json", "--shrink", "0", "--report", "")
-		again := simLines(t, invoke(t, "", nil, args...).out)
-		if len(again) != 1 || len(again[0].Violations) == 0 {
-			t.Errorf("%s does not fail", command)
-		} else if command == docs[0].Replay && again[0].TraceHash != docs[0].TraceHash {
-			t.Errorf("%s is another run", command)
-		} else if command == docs[0].Smaller && (again[0].Faults > docs[0].Faults || again[0].Operations > docs[0].Operations) {
-			t.Errorf("%s is no smaller: %d faults and %d operations were %d and %d", command, again[0].Faults, again[0].Operations, docs[0].Faults, docs[0].Operations)
-		}
-	}
-}
-
 func TestSimRefusesWhatCannotWork(t *testing.T) {
 	for _, args := range []string{"--faults nonsense", "--workload nonsense", "--nodes 0x", "--nodes 65", "--duration 1ms", "--seeds 0", "--keep a", "--max-ops -1", "extra"} {
 		r := invoke(t, "", nil, append([]string{"sim"}, strings.Fields(args)...)...)

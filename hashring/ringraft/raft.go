@@ -19,6 +19,7 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/leveldisk"
 	"github.com/syndtr/goleveldb/leveldb"
+	lverrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 )
 
@@ -64,6 +65,17 @@ const (
 
 // ErrMissing is a Raft directory that should be there and is not.
 var ErrMissing = errors.New("raft directory is missing or empty")
+
+// Damaged tells whether an error of Open is damage that no crash explains (D4): the
+// votes and entries of this store may be gone, and it must not vote under its id again.
+func Damaged(err error) bool {
+	var d *leveldisk.ErrDamaged
+	if errors.As(err, &d) || errors.Is(err, ErrCorrupt) {
+		return true
+	}
+	var table *lverrors.ErrCorrupted
+	return errors.As(err, &table)
+}
 
 // Raft is this store's part in the group, voter or not. Its goroutines: publish,
 // which ends with Shutdown, and one per call that waits; raft has its own.

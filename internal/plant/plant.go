@@ -22,6 +22,11 @@ const (
 	HintDroppedOnSend   Bug = "hint-dropped-on-send"  // E3: the holder drops hints when it sends them
 	HintGeneration      Bug = "hint-generation"       // E3: a hint rewritten meanwhile is dropped with the old one
 	HintReplaced        Bug = "hint-replaced"         // E3: a hint replaces the older one instead of joining it
+	DroppedUnmarked     Bug = "dropped-unmarked"      // E3: over budget the oldest hints go without a mark
+	SweptUnheld         Bug = "swept-unheld"          // E3: and before the other owners have what they hold
+	MarkOldGeneration   Bug = "mark-old-generation"   // E3: an exchange clears a mark that was renewed since
+	MarkNotRenewed      Bug = "mark-not-renewed"      // E3: what is missed after the target was told stands under the old mark
+	OrphansDropped      Bug = "orphans-dropped"       // E3: hints go when their target is no owner any more
 	HintsNeverOffered   Bug = "hints-never-offered"   // E3: the target is not told of its hints
 	AckTwice            Bug = "ack-twice"             // E2: a second ack of one store counts
 	StandInTwice        Bug = "stand-in-twice"        // E2: one stand-in counts for two owners (F47)
@@ -58,14 +63,37 @@ const (
 	ExpiredDropped      Bug = "expired-dropped"       // E8: a replica forgets expired siblings on its own
 	DeadlineForgotten   Bug = "deadline-forgotten"    // a read that lacks replies is never answered
 	CountersDrift       Bug = "counters-drift"        // D5: the counters miss what a tombstone replaced
+	BuildingCounts      Bug = "building-counts"       // 1: the ack of a store that is being built counts
+	BuildingAnswers     Bug = "building-answers"      // 1: such a store answers reads
+	NoGuard             Bug = "no-guard"              // E6: an owner takes back what was purged
+	NoReadGuard         Bug = "no-read-guard"         // E6: a read shows what only a stand-in still has of it
+	BuilderStrips       Bug = "builder-strips"        // E6b: a store being built strips what it does not hold yet, as a full owner does
+	StreamGuarded       Bug = "stream-guarded"        // E6b: and guards its source's stream
+	FillWithoutAccord   Bug = "fill-without-accord"   // E13: the source fills before it agrees with the other full owners
+	FilledUnproven      Bug = "filled-unproven"       // E13: a store is full before its source's pass is complete
+	PurgeUnproven       Bug = "purge-unproven"        // E5: an owner drops tombstones that no round has settled
+	PurgeStale          Bug = "purge-stale"           // E5: and keys that were written again, by what is on its disk of them
+	PurgeSkipsHints     Bug = "purge-skips-hints"     // 2.1: a round does not wait for hints and marks
+	PurgeSkipsPasses    Bug = "purge-skips-passes"    // 2.1: nor for its exchanges
+	ReportBeforeSync    Bug = "report-before-sync"    // 2.1: a report leaves before what it speaks of is synced
+	ReportUnconfirmed   Bug = "report-unconfirmed"    // D6: a start that nobody confirmed takes part in a round
+	ExpiredByOwnClock   Bug = "expired-by-own-clock"  // E8: an owner makes tombstones of what has expired by its own clock
+	SkewTaken           Bug = "skew-taken"            // E9: a write with a stamp far ahead is taken
+	TreeForgets         Bug = "tree-forgets"          // D5: the hash tree is not told of tombstones
+	ExchangeBeforeSync  Bug = "exchange-before-sync"  // E12: a replica compares what it has only staged
+	ExchangeCutCounts   Bug = "exchange-cut-counts"   // E12: an exchange that was cut off counts as complete
+	ExchangeOtherStage  Bug = "exchange-other-stage"  // E6, E7: replicas of different epochs or purge generations are compared
+	MendFromOne         Bug = "mend-from-one"         // D4: one other owner's answer is enough to mend a record
+	MismatchServed      Bug = "mismatch-served"       // D5: a record that is not what its leaf row says is served
 )
 
-// All lists the bugs.
+// All lists the bugs that have a scripted scenario in sim.
 func All() []Bug {
 	return []Bug{AckBeforeSync, OwnAckBeforeSync, OwnReadBeforeSync, ReadBeforeSync, SyncCountsAhead, HintDoneBeforeSync, HintDroppedOnSend,
 		HintGeneration, HintReplaced, HintsNeverOffered, AckTwice, StandInTwice, StrictCountsHints, PrimaryWritesWaived, UnconfirmedOwner,
 		UnconfirmedSelf, OldEpoch, RingRegresses, ActorSurvivesCrash, ActorAfterLostHint, FallbackKeepsActor, OneActor, ContextTooWide,
 		EmptyContext, StaleContextWins, JoinDropsConcurrent, JoinKeepsCovered, MergeReplaces, TombstoneDropped, SiblingDropped, LWWByDot,
 		ClockForgetsBound, StampBeforeBound, FallbackAbsence, SessionIgnored, NoWriteBack, NotAppliedForgets, ResentContext,
-		ResentMintedAgain, LateForward, CorruptIsAbsent, ExpiredShown, ExpiredDropped, DeadlineForgotten, CountersDrift}
+		ResentMintedAgain, LateForward, CorruptIsAbsent, ExpiredShown, ExpiredDropped, DeadlineForgotten, CountersDrift, BuildingCounts,
+		BuildingAnswers, NoGuard, NoReadGuard, BuilderStrips, StreamGuarded, FillWithoutAccord, FilledUnproven, SkewTaken, DroppedUnmarked, SweptUnheld}
 }

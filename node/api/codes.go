@@ -45,6 +45,7 @@ const (
 	PrimaryChanged
 	InsufficientStorage
 	Internal
+	ClockSkew
 	CodeCount
 )
 
@@ -108,6 +109,7 @@ var Table = [CodeCount]Row{
 	PrimaryChanged:      {"primary_changed", 503, core.Unknown, true, "The primary changed during the request"},
 	InsufficientStorage: {"insufficient_storage", 507, core.NotApplied, false, "Too few replicas have free space"},
 	Internal:            {"internal", 500, core.Unknown, false, "The node failed to serve the request"},
+	ClockSkew:           {"clock_skew", 503, core.NotApplied, true, "The key's newest stamp is too far ahead of this node's clock"},
 }
 
 // coreCodes maps the core's verdicts into the table.
@@ -132,6 +134,7 @@ var coreCodes = [core.CodeCount]Code{
 	core.ReplicaFailure:      ReplicaFailure,
 	core.InsufficientStorage: InsufficientStorage,
 	core.Internal:            Internal,
+	core.ClockSkew:           ClockSkew,
 }
 
 func (c Code) String() string {

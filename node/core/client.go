@@ -11,6 +11,9 @@ import (
 // onClient takes a request of this node's own front end.
 func (c *Core) onClient(r *Request) {
 	to := origin{waiter: r.Waiter}
+	if r.Op == OpGet || r.Op == OpPut || r.Op == OpDelete {
+		to.began = c.now.Mono
+	}
 	switch {
 	case c.draining:
 		c.refuse(to, r, 0, Draining, "this node is stopping")
@@ -39,13 +42,24 @@ func (c *Core) onForward(m *Message) {
 		c.decline(to, m.Partition, quorum.ReasonOverloaded)
 	default:
 		pl := c.plan(bucket, r.Key)
-		if !pl.owns(c.cfg.Self) {
-			c.decline(to, m.Partition, quorum.ReasonNotOwner)
+		if !pl.leads(c.cfg.Self) {
+			c.decline(to, m.Partition, c.notLeading(&pl))
 			return
 		}
 		r.Timeout = m.Timeout
 		c.coordinateWrite(to, r, pl, true)
 	}
+}
+
+// notLeading is why this store coordinates no write of a key.
+func (c *Core) notLeading(pl *plan) quorum.Reason {
+	switch {
+	case c.out:
+		return quorum.ReasonSuspect
+	case pl.owns(c.cfg.Self):
+		return quorum.ReasonBuilding
+	}
+	return quorum.ReasonNotOwner
 }
 
 // begin plans a client's request and takes the road of its kind.
@@ -60,13 +74,13 @@ func (c *Core) begin(to origin, r *Request) {
 		return
 	}
 	pl := c.plan(bucket, r.Key)
-	owner := pl.owns(c.cfg.Self)
+	owner := pl.leads(c.cfg.Self)
 	switch {
 	case r.HasContext && !fits(r.Context.Bucket, r.Context.KeyHash, &pl), r.HasAfter && !fits(r.After.Bucket, r.After.KeyHash, &pl):
 		c.refuse(to, r, pl.partition, ContextInvalid, "the context belongs to another bucket or key")
 	case r.OwnerOnly && !owner:
 		reply := refusal(r, pl.partition, NotOwner, "this node does not own the key's partition")
-		reply.Owners = pl.owners
+		reply.Owners = pl.full
 		c.answer(to, reply)
 	case r.Op == OpGet:
 		c.startGet(to, r, pl)
@@ -79,9 +93,9 @@ func (c *Core) begin(to origin, r *Request) {
 	}
 }
 
-// beginWrite mints a write here, at an owner, or takes it to one.
+// beginWrite mints a write here, at a full owner, or takes it to one.
 func (c *Core) beginWrite(to origin, r *Request, pl plan) {
-	if pl.owns(c.cfg.Self) {
+	if pl.leads(c.cfg.Self) {
 		c.coordinateWrite(to, r, pl, true)
 		return
 	}

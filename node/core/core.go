@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -35,6 +36,10 @@ const (
 	lateAfter     = 500 * time.Millisecond // an owner that has not acked by then gets a stand-in
 	finishFor     = 5 * time.Second        // a write that has been answered waits so long for the other owners
 	maxRequestAge = MaxDeadline
+
+	// defaultHintAge is as long as a machine is usually away. What has been away longer
+	// is made up by exchanges, which read less than all its hints.
+	defaultHintAge = 3 * time.Hour
 )
 
 // Config of a shard. The zero Limits are the defaults.
@@ -48,8 +53,26 @@ type Config struct {
 	// Boot names this process; all its shards share it, and the clock they are
 	// stepped with. 0: drawn from Rand.
 	Boot uint64
-	// HintBytes bounds the hints of this shard; more are refused (E3). 0: 256 MiB.
+	// HintBytes bounds the hints of this shard: above it the oldest go, an eighth above
+	// it new ones are refused (E3). 0: 256 MiB.
 	HintBytes int64
+	// HintAge bounds how old a hint becomes, likewise. 0: defaultHintAge; below 0: not.
+	HintAge time.Duration
+	// Starts is the store's durable boot count: its incarnation in purge rounds (D6).
+	// 0: it takes part in none.
+	Starts uint64
+	// PurgeEvery is the least time between two purge rounds of a partition. 0: a minute.
+	PurgeEvery time.Duration
+
+	// RepairOff keeps no trees and compares nothing: a measurement's other side.
+	RepairOff bool
+	// RepairTarget is the p99 of client requests that background work must not push it
+	// over; RepairFloor and RepairCeiling bound its bytes a second, of all shards of the
+	// store together. 0: 25 ms, 4 MiB, 128 MiB.
+	RepairTarget               time.Duration
+	RepairFloor, RepairCeiling int64
+	// ScrubEvery is how long one scrub of everything takes. 0: a day.
+	ScrubEvery time.Duration
 }
 
 // Core is one shard. Not safe for concurrent use: one goroutine steps it.
@@ -62,6 +85,7 @@ type Core struct {
 	view      *View
 	confirmed bool // answers as an owner (D6)
 	lowSpace  bool // below the reserve (D3)
+	out       bool // the ring has this store as suspect or retired: nothing it says counts (D2)
 	draining  bool
 	echoes    map[hashring.SID]Echo // the clocks of other nodes, as last heard; the ring bounds them
 
@@ -77,9 +101,18 @@ type Core struct {
 	waits  fifo[wait]
 	parked []parkedMessage
 
+	repair    repair
 	pace      pace
-	pulls     int // hint pulls under way
-	hintBytes int64
+	pulls     int       // hint pulls under way
+	noticed   []pullKey // and those that wait for one of them to end
+	moving    *moveOp   // the walk over hints under way
+	moveAfter time.Duration
+	owing     map[pullKey]*owing    // marks that this store, as a target, is making up for
+	book      *antientropy.HintBook // what this store keeps for others, and owes them (E3)
+
+	purge purge
+	fill  fills
+	heard uint64 // the newest ring version that anybody spoke of
 
 	batch       *Batch
 	lastSeq     uint64 // of the newest batch handed out or being filled
@@ -114,20 +147,33 @@ func New(cfg Config, eng Engine) *Core {
 	if cfg.HintBytes == 0 {
 		cfg.HintBytes = 256 << 20
 	}
+	if cfg.HintAge == 0 {
+		cfg.HintAge = defaultHintAge
+	}
+	if cfg.ScrubEvery == 0 {
+		cfg.ScrubEvery = defaultScrub
+	}
 	if cfg.Boot == 0 {
 		cfg.Boot = cfg.Rand.Uint64()
 	}
+	if cfg.PurgeEvery == 0 {
+		cfg.PurgeEvery = purgeEvery
+	}
 	return &Core{
 		cfg: cfg, eng: eng,
+		book:     antientropy.NewHintBook(antientropy.HintBudget{Bytes: uint64(max(cfg.HintBytes, 0)), Age: max(cfg.HintAge, 0)}),
 		parts:    map[uint32]*part{},
 		overlay:  newOverlay(),
 		clock:    version.NewClock(cfg.HLCBound),
 		echoes:   map[hashring.SID]Echo{},
 		suspects: map[hashring.SID]time.Duration{},
 		pace:     newPace(),
+		repair:   newRepair(&cfg),
 		ops:      map[uint64]op{},
 		lastOp:   cfg.Rand.Uint64() >> 16, // a late reply to the process before this one must meet no op of this one
 		loads:    map[uint64]func(*Loaded){},
+		purge:    purge{rounds: map[uint32]*roundRun{}},
+		owing:    map[pullKey]*owing{},
 	}
 }
 
@@ -135,11 +181,12 @@ func New(cfg Config, eng Engine) *Core {
 // until the next Step; its Batch stays valid.
 func (c *Core) Step(now Now, events []Event) *Ready {
 	c.now = now
-	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0]}
+	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0], Proposals: c.ready.Proposals[:0]}
 	for i := range events {
 		c.event(&events[i])
 	}
 	c.fireTimers()
+	c.repairPump()
 	c.closeBatch()
 	c.ready.Deadline = c.timers.next()
 	return &c.ready
@@ -161,12 +208,19 @@ func (c *Core) event(e *Event) {
 		c.onRing(e.Ring)
 	case e.View != nil:
 		c.view = e.View
+		c.repairView()
+		c.purgeView()
 	case e.Confirmed:
 		c.confirmed = true
+		c.repairView()
 	case e.Space != Unset:
 		c.lowSpace = e.Space == No
 	case e.Drain:
 		c.draining = true
+	case e.Decided != nil:
+		if !c.filled(e.Decided) {
+			c.onDecided(e.Decided)
+		}
 	}
 }
 
@@ -175,6 +229,7 @@ func (c *Core) event(e *Event) {
 func (c *Core) onMessage(m *Message) {
 	delete(c.suspects, m.From)
 	if c.ring == nil || m.RingVersion > c.ring.Version {
+		c.heard = max(c.heard, m.RingVersion)
 		c.want(m.RingVersion, m.From)
 	}
 	if m.Kind.IsReply() {
@@ -211,6 +266,16 @@ func (c *Core) dispatch(m *Message) {
 		c.onHintPull(m)
 	case MsgHintDone:
 		c.onHintDone(m)
+	case MsgExchange:
+		c.onExchange(m)
+	case MsgRoundAsk:
+		c.onRoundAsk(m)
+	case MsgRoundWord:
+		c.onRoundWord(m)
+	case MsgMark:
+		c.onMark(m)
+	case MsgMarkMet:
+		c.onMarkMet(m)
 	}
 }
 
@@ -221,6 +286,7 @@ func (c *Core) onSynced(seq uint64) {
 	}
 	c.durable = max(c.durable, seq)
 	c.overlay.settle(c.durable)
+	c.repairSynced()
 	for c.waits.len() > 0 && c.waits.first().seq <= c.durable {
 		if o := c.ops[c.waits.pop().op]; o != nil {
 			o.onDurable(c)
@@ -256,6 +322,8 @@ func ShardOf(id uint64) int { return int(id >> 56) }
 
 func (c *Core) onDown(store hashring.SID) {
 	c.suspect(store)
+	c.repairDown(store)
+	c.purgeDown(store)
 	for _, id := range sortedKeys(c.ops) {
 		if o := c.ops[id]; o != nil {
 			o.onDown(c, store)

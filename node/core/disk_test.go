@@ -2,11 +2,14 @@ package core
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -14,6 +17,7 @@ import (
 // disk is an engine in memory that holds just what was synced.
 type disk struct {
 	records  map[rowKey]*version.Object
+	leaves   map[rowKey]leafRow
 	hints    map[rowKey]storedHint
 	counters map[uint32]Counters
 	bound    version.HLC
@@ -26,7 +30,7 @@ type storedHint struct {
 }
 
 func newDisk() *disk {
-	return &disk{records: map[rowKey]*version.Object{}, hints: map[rowKey]storedHint{}, counters: map[uint32]Counters{}, corrupt: map[rowKey]bool{}}
+	return &disk{records: map[rowKey]*version.Object{}, leaves: map[rowKey]leafRow{}, hints: map[rowKey]storedHint{}, counters: map[uint32]Counters{}, corrupt: map[rowKey]bool{}}
 }
 
 func (d *disk) Record(p uint32, b hashring.BucketID, key []byte) (*version.Object, error) {
@@ -51,12 +55,16 @@ func (d *disk) apply(batches []*Batch) {
 	for _, b := range batches {
 		for _, r := range b.Records {
 			k := rowKey{partition: r.Partition, bucket: r.Bucket, key: string(r.Key)}
-			if d.records[k] = r.Object; r.Object == nil {
+			delete(d.corrupt, k)
+			d.records[k], d.leaves[k] = r.Object, leafRow{r.Leaf, r.LeafVersion()}
+			if r.Object == nil {
 				delete(d.records, k)
+				delete(d.leaves, k)
 			}
 		}
 		for _, h := range b.Hints {
 			k := rowKey{h.Partition, h.Bucket, h.Target, string(h.Key)}
+			delete(d.corrupt, k)
 			if d.hints[k] = (storedHint{h.Object, h.Gen}); h.Object == nil {
 				delete(d.hints, k)
 			}
@@ -71,6 +79,12 @@ func (d *disk) apply(batches []*Batch) {
 // load walks a slice. A hint's cursor is its bucket, then its key.
 func (d *disk) load(l Load) Loaded {
 	var rows []Row
+	if l.Kind == LoadPurgeable {
+		return d.purgeable(l)
+	}
+	if l.Kind >= LoadLeafRows {
+		return d.loadRepair(l)
+	}
 	if l.Kind == LoadRecords {
 		for k, o := range d.records {
 			in := k.partition == l.Partition && k.bucket == l.Bucket && strings.HasPrefix(k.key, string(l.Prefix)) &&
@@ -87,7 +101,11 @@ func (d *disk) load(l Load) Loaded {
 		for k, h := range d.hints {
 			cursor := append(binary.BigEndian.AppendUint64(nil, uint64(k.bucket)), k.key...)
 			if k.partition == l.Partition && k.target == l.Target && bytes.Compare(cursor, l.After) > 0 {
-				rows = append(rows, Row{Bucket: k.bucket, Key: []byte(k.key), Object: h.object, Target: k.target, Gen: h.gen, Cursor: cursor})
+				r := Row{Bucket: k.bucket, Key: []byte(k.key), Object: h.object, Target: k.target, Gen: h.gen, Cursor: cursor}
+				if d.corrupt[k] {
+					r.Object, r.Gen, r.Damaged = nil, 0, true
+				}
+				rows = append(rows, r)
 			}
 		}
 	}
@@ -104,12 +122,39 @@ func (d *disk) load(l Load) Loaded {
 	return Loaded{Token: l.Token, Rows: rows[:n], More: n < len(rows)}
 }
 
+// purgeable walks a few records at a time, as the store does.
+func (d *disk) purgeable(l Load) Loaded {
+	var all []Row
+	for k, o := range d.records {
+		r := Row{Bucket: k.bucket, Key: []byte(k.key), Object: o}
+		if k.partition == l.Partition && cmp.Or(cmp.Compare(k.bucket, l.LeafAfter.Bucket), strings.Compare(k.key, string(l.LeafAfter.Key))) > 0 && !d.corrupt[k] {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key)) })
+	out := Loaded{Token: l.Token}
+	for i, r := range all {
+		if i == 3 || len(out.Rows) == l.MaxRows {
+			out.More = true
+			break
+		}
+		out.Last = antientropy.Pos{Bucket: r.Bucket, Key: r.Key}
+		if onlyTombstones(r.Object) || antientropy.Expire(r.Object, l.AtMS) != r.Object {
+			out.Rows = append(out.Rows, r)
+		}
+	}
+	return out
+}
+
 // count is what the counters must say.
 func (d *disk) count() map[uint32]Counters {
 	out := map[uint32]Counters{}
 	for k, o := range d.records {
 		c := out[k.partition]
 		c.Bytes += uint64(o.Size())
+		if slices.ContainsFunc(o.Siblings, func(s version.Sibling) bool { return !s.Tombstone && s.ExpiryMS != 0 }) {
+			c.Expiring++
+		}
 		if onlyTombstones(o) {
 			c.Tombstones++
 		} else {
@@ -119,9 +164,9 @@ func (d *disk) count() map[uint32]Counters {
 	}
 	for k, h := range d.hints {
 		c := out[k.partition]
-		i := slices.IndexFunc(c.Hints, func(h HintCount) bool { return h.Target == k.target })
+		i := slices.IndexFunc(c.Hints, func(h antientropy.HintLine) bool { return h.Target == k.target })
 		if i < 0 {
-			c.Hints = append(c.Hints, HintCount{Target: k.target})
+			c.Hints = append(c.Hints, antientropy.HintLine{Target: k.target})
 			i = len(c.Hints) - 1
 		}
 		c.Hints[i].Hints++
@@ -137,10 +182,17 @@ func (d *disk) checkCounters(t testing.TB, name string) {
 	want := d.count()
 	for p, got := range d.counters {
 		w := want[p]
-		byTarget := func(a, b HintCount) int { return bytes.Compare(a.Target[:], b.Target[:]) }
-		gotHints := slices.SortedFunc(slices.Values(got.Hints), byTarget)
-		slices.SortFunc(w.Hints, byTarget)
-		if got.Keys != w.Keys || got.Tombstones != w.Tombstones || got.Bytes != w.Bytes || !slices.Equal(gotHints, w.Hints) {
+		slices.SortFunc(w.Hints, func(a, b antientropy.HintLine) int { return bytes.Compare(a.Target[:], b.Target[:]) })
+		var gotHints []antientropy.HintLine // counts and bytes; the age is a bound, a mark is nothing that is there
+		for _, l := range got.Hints {
+			if l.Hints > 0 {
+				if d.oldest(p, l.Target) < l.OldestMS {
+					t.Errorf("%s: partition %d: the oldest hint for %s is from %d, it counts from %d", name, p, l.Target.Short(), d.oldest(p, l.Target), l.OldestMS)
+				}
+				gotHints = append(gotHints, antientropy.HintLine{Target: l.Target, Hints: l.Hints, Bytes: l.Bytes})
+			}
+		}
+		if got.Expiring != w.Expiring || got.Keys != w.Keys || got.Tombstones != w.Tombstones || got.Bytes != w.Bytes || !slices.Equal(gotHints, w.Hints) {
 			t.Errorf("%s: partition %d counts %+v, there are %+v", name, p, got, w)
 		}
 		delete(want, p)
@@ -148,6 +200,17 @@ func (d *disk) checkCounters(t testing.TB, name string) {
 	for p := range want {
 		t.Errorf("%s: partition %d has no counters", name, p)
 	}
+}
+
+// oldest is the wall clock in the least generation of the hints for a target.
+func (d *disk) oldest(p uint32, target hashring.SID) int64 {
+	least := int64(math.MaxInt64)
+	for k, h := range d.hints {
+		if k.partition == p && k.target == target {
+			least = min(least, version.HLC(h.gen).MS())
+		}
+	}
+	return least
 }
 
 // rowKey names a record (target zero) or a hint.

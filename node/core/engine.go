@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -44,13 +45,25 @@ func (b *Batch) Empty() bool {
 	return len(b.Records) == 0 && len(b.Hints) == 0 && len(b.Counters) == 0 && b.HLCBound == 0
 }
 
-// RecordWrite replaces a key's record and its leaf row. The row's value is Object.Hash().
+// RecordWrite replaces a key's record and its leaf row.
 type RecordWrite struct {
 	Partition uint32
 	Bucket    hashring.BucketID
 	Key       []byte
 	Leaf      uint16
 	Object    *version.Object // nil drops record and leaf row
+	Version   uint64          // Object.Hash() if it is known already; see LeafVersion
+}
+
+// Count adds a record to the counters.
+func (c *Counters) Count(o *version.Object) { c.count(o, +1) }
+
+// LeafVersion is the value of the leaf row.
+func (w *RecordWrite) LeafVersion() uint64 {
+	if w.Version != 0 {
+		return w.Version
+	}
+	return w.Object.Hash()
 }
 
 // HintWrite replaces or drops one hint.
@@ -74,18 +87,13 @@ type Counters struct {
 	Keys       uint64 // records with a live value
 	Tombstones uint64 // records that are only tombstones
 	Bytes      uint64 // about, of the records
-	Hints      []HintCount
+	Expiring   uint64 // records with a live value that expires some time (E8)
+	// Hints are the lines of the shard's hint book (E3), by target.
+	Hints []antientropy.HintLine
 }
 
 func (c *Counters) equal(o *Counters) bool {
-	return c.Keys == o.Keys && c.Tombstones == o.Tombstones && c.Bytes == o.Bytes && slices.Equal(c.Hints, o.Hints)
-}
-
-// HintCount is what is held for one target.
-type HintCount struct {
-	Target hashring.SID
-	Hints  uint64
-	Bytes  uint64
+	return c.Keys == o.Keys && c.Tombstones == o.Tombstones && c.Bytes == o.Bytes && c.Expiring == o.Expiring && slices.Equal(c.Hints, o.Hints)
 }
 
 // LoadKind says what a load walks.
@@ -94,6 +102,26 @@ type LoadKind uint8
 const (
 	LoadRecords LoadKind = iota + 1 // of one bucket in one partition, in key order
 	LoadHints                       // of one partition for one target, in (bucket, key) order
+	// LoadLeafRows: leaf rows of one partition in the order of antientropy.Pos, behind
+	// LeafAfter, up to LeafUpto; of Leaves, which rise, or of all if there are none.
+	// Rows have Bucket, Key and Version.
+	LoadLeafRows
+	// LoadObjects: the records of Keys, in their order; Object is nil where there is
+	// none. One that cannot be trusted is a Damaged row and does not end the slice.
+	LoadObjects
+	// LoadPurgeable: the records of one partition that a purge round concerns, by bucket
+	// and key behind those of LeafAfter (its Leaf is 0): only tombstones, or a sibling
+	// that expires at or before AtMS. A slice ends also after a bounded walk that found
+	// nothing, so there may be More without a row; damaged records are left out.
+	LoadPurgeable
+	// LoadScrubRecords walks all records of one partition, by bucket and key behind those
+	// of LeafAfter, each against its checksum and its leaf row as of the same moment. Only
+	// those that are wrong come back, as Damaged rows; Walked and Bytes say what was read.
+	// Keys are the buckets there are, with their names as keys: those decide the leaf of
+	// a record. Records of other buckets are passed over.
+	LoadScrubRecords
+	// LoadScrubLeaves walks all leaf rows behind LeafAfter, each against its record.
+	LoadScrubLeaves
 )
 
 // Load is a read that may be long. It comes back as one Loaded event with at most
@@ -110,6 +138,12 @@ type Load struct {
 	MaxRows   int
 	MaxBytes  int
 	Brief     bool // without values
+
+	Leaves    []uint16        // leaf rows
+	LeafAfter antientropy.Pos // leaf rows, purgeable: exclusive; zero: from the start
+	LeafUpto  antientropy.Pos // leaf rows: inclusive; zero: to the end
+	Keys      []Row           // objects: bucket and key; scrub of records: buckets and their names
+	AtMS      int64           // purgeable: unix ms
 }
 
 // LoadSliceBytes bounds one slice of a load.
@@ -119,6 +153,13 @@ const LoadSliceBytes = 256 << 10
 type Loaded struct {
 	Token uint64
 	Rows  []Row
-	More  bool
-	Err   error
+	// Last is the place of the last row that was looked at: leaf rows, purgeable. The
+	// next slice goes on behind it.
+	Last antientropy.Pos
+	More bool
+	Err  error
+	// Walked and Bytes are the rows and bytes read, Counted what the records among them
+	// count in the partition's counters, damaged ones left out: scrub.
+	Walked, Bytes uint64
+	Counted       Counters
 }

@@ -35,7 +35,7 @@ type forwardOp struct {
 func (c *Core) startForward(to origin, r *Request, pl plan) {
 	c.stats.Forwards++
 	o := &forwardOp{origin: to, req: r, plan: pl, deadline: c.deadlineOf(r)}
-	for _, s := range pl.owners {
+	for _, s := range pl.full {
 		if s != c.cfg.Self {
 			o.left = append(o.left, s)
 		}
@@ -82,13 +82,14 @@ func (o *forwardOp) over(c *Core) bool {
 
 // exhausted: no owner took it.
 func (o *forwardOp) exhausted(c *Core) {
-	policy, err := c.policy(&o.plan, o.req, o.req.W, o.plan.bucket.W)
+	policy, err := c.writePolicy(&o.plan, o.req)
 	if err != nil {
 		delete(c.ops, o.id)
-		c.refuse(o.origin, o.req, o.plan.partition, QuorumImpossible, err.Error())
+		o.origin.maybe = o.maybe
+		c.impossible(o.origin, o.req, &o.plan, err)
 		return
 	}
-	if !policy.Sloppy || policy.PW > 0 || o.plan.owns(c.cfg.Self) {
+	if !policy.Sloppy || policy.PW > 0 || o.plan.owns(c.cfg.Self) || c.out {
 		o.fail(c, QuorumUnavailable, "no owner of the key can be reached")
 		return
 	}
@@ -188,7 +189,7 @@ func (o *forwardOp) fail(c *Core, code Code, detail string) {
 	delete(c.ops, o.id)
 	o.origin.maybe = o.maybe
 	c.answer(o.origin, &Reply{Code: code, Outcome: NotApplied, Detail: detail, Partition: o.plan.partition, Failed: o.why,
-		Receipt: quorum.Receipt{N: len(o.plan.owners)}, RetryAfter: retryAfter})
+		Receipt: quorum.Receipt{N: len(o.plan.full)}, RetryAfter: retryAfter})
 }
 
 func (o *forwardOp) onDurable(*Core) {}

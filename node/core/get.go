@@ -30,9 +30,9 @@ type getOp struct {
 }
 
 func (c *Core) startGet(to origin, r *Request, pl plan) {
-	policy, err := c.policy(&pl, r, r.R, pl.bucket.R)
+	policy, err := c.readPolicy(&pl, r)
 	if err != nil {
-		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
+		c.impossible(to, r, &pl, err)
 		return
 	}
 	if policy.Need == 1 && !r.HasAfter && c.readHere(to, r, &pl, policy) {
@@ -44,7 +44,7 @@ func (c *Core) startGet(to origin, r *Request, pl plan) {
 
 // readHere is the whole of a read with R=1 at an owner whose copy is settled.
 func (c *Core) readHere(to origin, r *Request, pl *plan, policy quorum.Policy) bool {
-	if !c.confirmed || !pl.owns(c.cfg.Self) {
+	if !c.confirmed || !pl.leads(c.cfg.Self) {
 		return false
 	}
 	o, seq, err := c.record(pl.partition, pl.bucket.ID, r.Key)
@@ -64,37 +64,41 @@ func (c *Core) read(to origin, r *Request, pl plan, policy quorum.Policy, done f
 	g := &getOp{origin: to, plan: pl, key: r.Key, started: c.now.Mono, deadline: c.deadlineOf(r), done: done}
 	w := pl.bucket.W
 	if w == 0 {
-		w = hashring.Majority(policy.N)
+		w = pl.write
 	}
 	g.strict = !policy.Sloppy && policy.Need+w > policy.N
 	var after version.Vector
 	if r.HasAfter {
 		after = r.After.Seen
 	}
+	purged := c.purgeClock(pl.partition)
+	if plant.Is(plant.NoReadGuard) {
+		purged = nil
+	}
 	c.pace.began()
-	g.tally = quorum.NewGet(policy, c.readOrder(&pl), c.fallbacks(&pl), c.reachable, after)
+	g.tally = quorum.NewGet(policy, c.readOrder(&pl), c.fallbacks(&pl), c.reachable, after, purged)
 	g.id = c.addOp(g)
 	c.timers.add(g.deadline, g.id, timerDeadline)
-	if len(pl.owners) > policy.Need {
+	if len(pl.full) > policy.Need {
 		c.timers.add(c.now.Mono+c.pace.hedgeAfter(g.waiting(c)), g.id, timerHedge)
 		c.timers.add(c.now.Mono+lateAfter, g.id, timerLate)
 	}
 	g.pump(c)
 }
 
-// readOrder puts this store first, then the other owners, beginning behind it, so
+// readOrder puts this store first, then the other full owners, beginning behind it, so
 // that the reads of different coordinators fall on different replicas; a store that
 // answers much later than the next one comes after it. It is valid
 // until the next call.
 func (c *Core) readOrder(pl *plan) []hashring.SID {
-	n := len(pl.owners)
+	n := len(pl.full)
 	at := int(c.lastOp) % n
-	for i, s := range pl.owners {
+	for i, s := range pl.full {
 		if s == c.cfg.Self {
 			at = i
 		}
 	}
-	c.order = append(append(c.order[:0], pl.owners[at:]...), pl.owners[:at]...)
+	c.order = append(append(c.order[:0], pl.full[at:]...), pl.full[:at]...)
 	c.pace.shun(c.order)
 	return c.order
 }
@@ -275,12 +279,17 @@ func (g *getOp) won(c *Core) {
 		for _, s := range behind {
 			g.repairOne(c, s, 0)
 		}
+		for i, role := range g.plan.roles { // those being built get every repair too
+			if role == hashring.Building && c.reachable(g.plan.owners[i]) {
+				g.repairOne(c, g.plan.owners[i], 0)
+			}
+		}
 		g.finish(c, OK)
 		return
 	}
-	n := len(g.plan.owners)
-	policy := quorum.Policy{N: n, Need: min(n, max(hashring.Majority(n), g.plan.bucket.W))}
-	g.repair = quorum.NewPut(policy, g.plan.owners, nil, c.reachable)
+	n := len(g.plan.full)
+	policy := quorum.Policy{N: n, Need: min(n, max(g.plan.write, g.plan.bucket.W))}
+	g.repair = quorum.NewPut(policy, g.plan.owners, g.plan.roles, nil, c.reachable)
 	for _, s := range g.tally.Abreast(g.object) {
 		g.repair.Ack(s, hashring.SID{})
 	}
@@ -353,12 +362,12 @@ func (c *Core) readReply(pl *plan, o *version.Object) *Reply {
 // writes nothing when all of them hold nothing. The node that the client asked does
 // the reading, so that a forwarded write is always minted at once (late.go).
 func (c *Core) readThenDelete(to origin, r *Request, pl plan) {
-	policy, err := c.policy(&pl, r, r.R, pl.bucket.R)
+	policy, err := c.readPolicy(&pl, r)
 	if err == nil {
-		_, err = c.policy(&pl, r, r.W, pl.bucket.W)
+		_, err = c.writePolicy(&pl, r)
 	}
 	if err != nil {
-		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
+		c.impossible(to, r, &pl, err)
 		return
 	}
 	deadline := c.deadlineOf(r)

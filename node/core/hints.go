@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
@@ -23,9 +24,13 @@ func (c *Core) mergeHint(p uint32, b *hashring.Bucket, key []byte, target hashri
 	if why := c.room(in); why != quorum.ReasonNone {
 		return 0, why
 	}
-	if c.hintBytes+int64(in.Size()) > c.cfg.HintBytes {
+	switch c.book.Admit(uint64(in.Size())) {
+	case antientropy.Refuse:
 		c.stats.HintsRefused++
+		c.missed(c.part(p), target)
 		return 0, quorum.ReasonHintBudget
+	case antientropy.KeepAndSweep:
+		c.sweep()
 	}
 	old, _, seq, err := c.hint(p, b.ID, key, target)
 	if err != nil {
@@ -51,10 +56,53 @@ func (c *Core) generation() uint64 {
 	return uint64(c.stamp(0))
 }
 
+// dropHint removes a hint, unless it was rewritten: gen is the state of it that others
+// have synced. lost: its target is not among them, so its partition is marked (E3).
+func (c *Core) dropHint(p *part, r *Row, lost bool) bool {
+	old, gen, _, err := c.hint(p.id, r.Bucket, r.Key, r.Target)
+	if err != nil || old == nil || gen != r.Gen && !plant.Is(plant.HintGeneration) {
+		return false
+	}
+	var mark uint64
+	if lost {
+		mark = c.markGen(p.id, r.Target)
+		c.stats.HintsDropped++
+	}
+	c.stageDrop(p, HintWrite{p.id, r.Bucket, r.Key, r.Target, gen, nil}, old, mark)
+	if p.stoodIn && !plant.Is(plant.FallbackKeepsActor) {
+		p.forgetActors() // E1b: in the batch that drops what they may have minted
+	}
+	return true
+}
+
+// soundHints drops the damaged ones of a slice, under a mark each: nobody can be given
+// them, and they would keep their line from ever being empty (D4, E3).
+func (c *Core) soundHints(p *part, rows []Row) (sound []Row) {
+	sound = rows[:0]
+	for i := range rows {
+		r := &rows[i]
+		if !r.Damaged {
+			sound = append(sound, *r)
+			continue
+		}
+		if _, _, _, err := c.hint(p.id, r.Bucket, r.Key, r.Target); err == nil {
+			continue // it is gone meanwhile
+		}
+		c.stats.Corrupt++
+		c.stageDamaged(p, HintWrite{Partition: p.id, Bucket: r.Bucket, Key: r.Key, Target: r.Target}, c.markGen(p.id, r.Target))
+		p.forgetActors() // E1: what they minted for the key is forgotten
+	}
+	return sound
+}
+
 // hintsOf is all that this store keeps of a key for its owners, joined.
 func (c *Core) hintsOf(pl *plan, key []byte) (o *version.Object, seq uint64, err error) {
-	for _, target := range pl.owners {
-		h, _, s, err := c.hint(pl.partition, pl.bucket.ID, key, target)
+	c.part(pl.partition)
+	for _, l := range c.book.Lines(pl.partition) { // those of stores that have been replaced too
+		if l.Hints == 0 {
+			continue
+		}
+		h, _, s, err := c.hint(pl.partition, pl.bucket.ID, key, l.Target)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,8 +133,8 @@ func TestHintsOutliveACrashOfTheirHolder(t *testing.T) {
 	w.run(10 * time.Second)
 	w.expect("d", w.keeps("d"), "")
 	w.expect("c", w.has("c", "sloppy", "k000")+w.has("c", "sloppy", "k299"), "vv")
-	if s := d.core.Stats(); s.Hints != 0 || s.HintBytes != 0 || d.core.hintBytes != 0 {
-		t.Errorf("handed off: %+v, %d bytes held", s, d.core.hintBytes)
+	if s := d.core.Stats(); s.Hints != 0 || s.HintBytes != 0 || d.core.book.Bytes() != 0 {
+		t.Errorf("handed off: %+v, %d bytes held", s, d.core.book.Bytes())
 	}
 }
 
@@ -156,12 +157,14 @@ func TestPullsEndAndAreBounded(t *testing.T) {
 			t.Fatalf("%d pulls", c.core.pulls)
 		}
 	}
-	w.until("the lost ones end", func() bool { return c.core.pulls == 0 })
-	w.until("others begin", func() bool { return c.core.pulls == maxPulls })
+	first := sortedKeys(c.core.ops)
+	w.until("the lost ones end and others begin", func() bool {
+		return c.core.pulls == maxPulls && !slices.ContainsFunc(first, func(id uint64) bool { return c.core.ops[id] != nil })
+	})
 	for _, h := range "abd" {
 		w.step(c, Event{Down: sidOf(string(h))})
 	}
-	if c.core.pulls != 0 || c.core.Stats().Ops != 0 {
+	if c.core.pulls != 0 || c.core.Stats().Ops != 0 || len(c.core.noticed) != 0 {
 		t.Errorf("%d pulls from holders that are gone", c.core.pulls)
 	}
 	w.fate = nil
@@ -335,4 +338,31 @@ func TestAHintOfABucketNotKnownYetIsKept(t *testing.T) {
 	}
 	w.expect("deleted", answer(9), "dropped")
 	w.expect("made since", answer(11), "kept")
+}
+
+// D4: a hint that cannot be read is dropped under a mark. Those behind it are handed off.
+func TestADamagedHintGoesUnderAMark(t *testing.T) {
+	w := newRepairWorld(t, "abcd", repairState("abcd", 1), nil)
+	w.view("", "abd")
+	for i := range 5 {
+		w.put("a", "sloppy", fmt.Sprint("k", i), "v", wOf(3))
+	}
+	d := w.node("d")
+	for k := range d.disk.hints {
+		if k.key < "k3" {
+			d.disk.corrupt[k] = true
+		}
+	}
+	w.fate = cut(drop, "abcd", "abcd", MsgExchange)
+	w.view("", "abcd")
+	w.run(5 * time.Second)
+	w.expect("d keeps", w.keeps("d"), "")
+	w.expect("c has", w.has("c", "sloppy", "k0")+w.has("c", "sloppy", "k3")+w.has("c", "sloppy", "k4"), "-vv")
+	w.expect("marks", w.marks(), "d>c")
+	if s := d.core.Stats(); s.HintBytes != 0 || d.core.book.Bytes() != 0 {
+		t.Errorf("%+v, %d bytes", s, d.core.book.Bytes())
+	}
+	w.fate = nil
+	w.until("exchanges have made up for them", func() bool { return w.marks() == "" })
+	w.expect("c has", w.has("c", "sloppy", "k0"), "v")
 }

@@ -35,6 +35,8 @@ func (c *Core) startInspect(to origin, r *Request, pl plan) {
 	c.timers.add(min(c.deadlineOf(r), c.now.Mono+inspectAfter), o.id, timerDeadline)
 	for i, s := range stores {
 		switch {
+		case i < len(pl.roles) && pl.roles[i] == hashring.Out:
+			o.set(i, nil, quorum.ReasonSuspect)
 		case s == c.cfg.Self:
 			obj, seq, why := c.replicaRead(pl.partition, pl.bucket, r.Key, o.rows[i].Fallback)
 			if seq > c.durable {
@@ -56,8 +58,10 @@ func (o *inspectOp) set(i int, obj *version.Object, why quorum.Reason) {
 	row := &o.rows[i]
 	o.objects[i], o.open[i] = obj, false
 	switch {
-	case why == quorum.ReasonCorrupt:
+	case why == quorum.ReasonCorrupt, why == quorum.ReasonSuspect:
 		row.State = Suspect
+	case why == quorum.ReasonBuilding:
+		row.State = Building
 	case why != quorum.ReasonNone:
 		row.State = Unreachable
 	case obj == nil:
@@ -116,7 +120,7 @@ func (o *inspectOp) settle(c *Core) {
 	o.finish(c)
 }
 
-// finish compares every owner with the join of the owners that answered. Stand-ins
+// finish compares every owner with the join of the full owners that answered. Stand-ins
 // that hold nothing are left out.
 func (o *inspectOp) finish(c *Core) {
 	if c.ops[o.id] == nil {
@@ -134,7 +138,7 @@ func (o *inspectOp) finish(c *Core) {
 	}
 	rows := make([]InspectRow, 0, len(o.rows))
 	for _, row := range o.rows {
-		answered := row.State != Unreachable && row.State != Suspect
+		answered := row.State == Present || row.State == TombstoneState || row.State == Absent
 		row.InSync = answered && row.Hash == all.Hash()
 		if !row.Fallback || row.State == Present || row.State == TombstoneState {
 			rows = append(rows, row)

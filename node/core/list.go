@@ -9,7 +9,7 @@ import (
 )
 
 // A listing merges the partitions of a bucket into one ordered page. Keys are
-// spread by hash, so every partition may hold the next key: one owner of each is
+// spread by hash, so every partition may hold the next key: one full owner of each is
 // asked for a slice (R=1), slices are merged, and a partition whose slice runs out
 // before the page is full is asked again. The partition is the unit of everything
 // else here, so it is the unit of listing too; frames are coalesced, so asking by
@@ -49,7 +49,7 @@ func (c *Core) startList(to origin, r *Request, bucket *hashring.Bucket) {
 	c.timers.add(c.now.Mono+scanAfter, o.id, timerLate)
 	for i := range o.parts {
 		p := &o.parts[i]
-		p.owners = c.listOrder(c.ring.Owners(uint32(i), c.ring.N(bucket, uint32(i))))
+		p.owners = c.listOrder(c.ring.Full(uint32(i), c.ring.N(bucket, uint32(i))))
 		p.cursor, p.more = r.List.After, true
 		o.ask(c, i)
 	}
@@ -97,10 +97,11 @@ func (o *listOp) ask(c *Core, i int) {
 func (c *Core) onScan(m *Message) {
 	reply := &Message{Kind: MsgScanReply, To: m.From, ID: m.ID, Partition: m.Partition}
 	bucket, why := c.admit(m)
+	if why == quorum.ReasonNone {
+		why = c.answers(m.Partition, bucket)
+	}
 	switch {
 	case why != quorum.ReasonNone:
-	case !c.confirmed:
-		why = quorum.ReasonStarting
 	case len(c.loads) >= MaxLoads:
 		why = quorum.ReasonOverloaded
 	}

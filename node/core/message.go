@@ -3,6 +3,7 @@ package core
 import (
 	"time"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -25,11 +26,16 @@ const (
 	MsgHintPull   Kind = 11 // send me the hints after Cursor
 	MsgHintPage   Kind = 12 // Rows with Gen, More
 	MsgHintDone   Kind = 13 // rows synced at the target: drop these generations
-	KindCount     Kind = 14
+	MsgExchange   Kind = 14 // one message of an exchange between two replicas: Exchange, N
+	MsgRoundAsk   Kind = 15 // a purge round's lead asks for a report or a confirmation: Round
+	MsgRoundWord  Kind = 16 // and gets it: Round
+	MsgMark       Kind = 17 // "something of this partition was not kept for you", generation Gen (E3)
+	MsgMarkMet    Kind = 18 // the target has had its full exchanges since: clear the mark of generation Gen
+	KindCount     Kind = 19
 )
 
 var kindNames = [KindCount]string{"", "write", "hint", "write_ack", "read", "read_reply", "forward", "forwarded",
-	"scan", "scan_reply", "hint_notice", "hint_pull", "hint_page", "hint_done"}
+	"scan", "scan_reply", "hint_notice", "hint_pull", "hint_page", "hint_done", "exchange", "round_ask", "round_word", "mark", "mark_met"}
 
 func (k Kind) String() string {
 	if k < KindCount {
@@ -68,7 +74,9 @@ type Message struct {
 	// Fallback in a read asks for the hints a stand-in holds of the key; in a reply
 	// it says that Object came from them.
 	Fallback bool
-	// Timeout is what is left of the client's deadline: forward, write, read, scan.
+	// Timeout is what is left of the client's deadline: forward, write, read, scan. In a
+	// write it marks a fresh one (E9): a last-write-wins bucket's coordinator sets it,
+	// and whoever repairs does not.
 	Timeout time.Duration
 
 	Request *Request // forward
@@ -83,6 +91,19 @@ type Message struct {
 	Values bool   // scan
 	Rows   []Row  // scan reply, hint page, hint done (without objects)
 	More   bool   // scan reply, hint page; hint notice: unused
+
+	Exchange *antientropy.Message // exchange
+	N        uint8                // exchange: of the tree, the n of the buckets it is for
+	Round    *RoundWords          // round ask, round word
+	Gen      uint64               // mark, mark met
+}
+
+// RoundWords are a purge round's question or answer. Exactly one of Report and
+// Confirmation is set; in a question only its Ask is.
+type RoundWords struct {
+	Report       *antientropy.Report
+	Confirmation *antientropy.Confirmation
+	Survey       bool // with Confirmation: fill in Seen
 }
 
 // Row is one key of a slice.
@@ -93,4 +114,7 @@ type Row struct {
 	Target hashring.SID // hints
 	Gen    uint64       // hints: changes with every rewrite of the hint
 	Cursor []byte       // hints: where the next pull goes on; opaque
+
+	Version uint64 // leaf rows: of the record, as its Object.Hash() was when it was written
+	Damaged bool   // objects, hints: there is a record and it cannot be trusted (D4)
 }

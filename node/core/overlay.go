@@ -17,6 +17,10 @@ func (c *Core) record(p uint32, b hashring.BucketID, key []byte) (*version.Objec
 	if s := c.overlay.record(p, b, key); s != nil {
 		return s.object, s.seq, nil
 	}
+	if c.quarantined(p, b, key) {
+		c.stats.Corrupt++
+		return nil, 0, ErrCorrupt
+	}
 	o, err := c.eng.Record(p, b, key)
 	if plant.Is(plant.CorruptIsAbsent) {
 		err = nil
@@ -24,6 +28,7 @@ func (c *Core) record(p uint32, b hashring.BucketID, key []byte) (*version.Objec
 	if err != nil {
 		c.stats.Corrupt++
 		c.part(p).forgetActors() // E1: what it minted for the key may be forgotten
+		c.foundDamaged(p, b, key)
 	}
 	return o, 0, err
 }
@@ -66,30 +71,61 @@ func (c *Core) stampBound() uint64 {
 }
 
 // stageRecord puts the key's new object into the batch, with its leaf row and the
-// partition's counters, and returns the batch's seq.
+// partition's counters, and returns the batch's seq. A nil object drops the key: only
+// after a purge round (E5).
 func (c *Core) stageRecord(p *part, b hashring.BucketID, key []byte, hash uint64, old, now *version.Object) uint64 {
 	assert.That(now == nil || now.Valid(), "2", "an object must be valid before it is stored: %v", now)
-	assert.That(old == nil || now.Context.Dominates(old.Context), "2.3", "a context only grows: %v then %v", old, now)
+	assert.That(old == nil || now == nil || now.Context.Dominates(old.Context), "2.3", "a context only grows: %v then %v", old, now)
 	if plant.Is(plant.TombstoneDropped) && now != nil && onlyTombstones(now) {
 		now = nil
 	}
 	batch := c.open()
-	batch.Records = append(batch.Records, RecordWrite{p.id, b, key, LeafOf(hash), now})
+	batch.Records = append(batch.Records, RecordWrite{p.id, b, key, LeafOf(hash), now, c.treePut(p, b, hash, old, now, batch.Seq)})
 	c.overlay.putRecord(p.id, b, key, now, batch.Seq)
+	p.staged++
 	p.countRecord(old, -1)
 	p.countRecord(now, +1)
 	c.touch(p)
 	return batch.Seq
 }
 
-// stageHint writes (or with a nil object drops) one hint, likewise.
+// stageHint writes one hint, likewise.
 func (c *Core) stageHint(p *part, w HintWrite, old *version.Object) uint64 {
 	batch := c.open()
 	batch.Hints = append(batch.Hints, w)
 	c.overlay.putHint(&w, batch.Seq)
-	c.hintBytes += p.countHint(w.Target, old, w.Object)
-	c.touch(p)
+	c.book.Kept(p.id, w.Target, uint64(w.Object.Size()), uint64(old.Size()), version.HLC(w.Gen).MS())
+	c.rehint(p)
 	return batch.Seq
+}
+
+// stageDrop drops one hint: delivered, or lost under the mark of that generation.
+func (c *Core) stageDrop(p *part, w HintWrite, old *version.Object, mark uint64) {
+	batch := c.open()
+	batch.Hints = append(batch.Hints, w)
+	c.overlay.putHint(&w, batch.Seq)
+	if size := uint64(old.Size()); mark != 0 {
+		c.book.Dropped(p.id, w.Target, size, mark)
+	} else {
+		c.book.Delivered(p.id, w.Target, size)
+	}
+	c.rehint(p)
+}
+
+// stageDamaged drops one that cannot be read, under the mark of that generation.
+func (c *Core) stageDamaged(p *part, w HintWrite, mark uint64) {
+	batch := c.open()
+	batch.Hints = append(batch.Hints, w)
+	c.overlay.putHint(&w, batch.Seq)
+	c.book.Damaged(p.id, w.Target, mark)
+	c.rehint(p)
+}
+
+// rehint takes the hint book's lines of the partition into this batch's counters.
+func (c *Core) rehint(p *part) {
+	c.open()
+	p.rehinted = true
+	c.touch(p)
 }
 
 // touch remembers that the partition's counters go into this batch.
@@ -106,6 +142,9 @@ func (c *Core) closeBatch() {
 	}
 	for _, p := range c.touched {
 		p.dirty = false
+		if p.rehinted {
+			p.counters.Hints, p.rehinted = c.book.Lines(p.id), false
+		}
 		if !p.counters.equal(&p.written) { // overwriting a value by one of its size changes none
 			c.batch.Counters = append(c.batch.Counters, CountersWrite{p.id, p.counters})
 			p.written = p.counters

@@ -2,7 +2,6 @@ package core
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/assert"
@@ -13,11 +12,18 @@ import (
 // part is what a shard keeps in memory of one partition.
 type part struct {
 	id       uint32
-	counters Counters // as of the newest staged batch; its Hints are never changed in place
+	counters Counters // as of the newest staged batch; its Hints as of the last one, the book has them
 	written  Counters // as the newest batch has them
 	dirty    bool
+	staged   uint64  // records staged since the process started
+	rehinted bool    // the hint book's lines have changed since
 	actors   []actor // mint the dots of this store for this partition
 	stoodIn  bool    // minted as a fallback since the actors were drawn (E1b)
+	trees    []treeOf
+
+	purge  *hashring.Purge // of which clock is the clock
+	clock  version.Vector
+	rounds purgePart
 }
 
 // actor is one of a partition's minting identities (E1). There are several because
@@ -39,8 +45,11 @@ func (c *Core) part(id uint32) *part {
 		counters, err := c.eng.Counters(id)
 		assert.That(err == nil, "D4", "counters of partition %d: %v", id, err)
 		p.counters, p.written = counters, counters
-		for _, h := range counters.Hints {
-			c.hintBytes += int64(h.Bytes)
+		for _, l := range counters.Hints {
+			if l.Hints > 0 && l.OldestMS == 0 { // a row of an older version
+				l.OldestMS = c.now.WallMS
+			}
+			c.book.Restore(id, l)
 		}
 		c.parts[id] = p
 	}
@@ -106,44 +115,30 @@ func (a *actor) mint(local *version.Object) version.Dot {
 	return version.Dot{Actor: a.name, Counter: a.minted}
 }
 
-func (p *part) countRecord(o *version.Object, sign int64) {
+func (p *part) countRecord(o *version.Object, sign int64) { p.counters.count(o, sign) }
+
+// count adds a record to the counters, or with sign -1 takes it away.
+func (c *Counters) count(o *version.Object, sign int64) {
 	if o == nil {
 		return
 	}
-	add(&p.counters.Bytes, sign*int64(o.Size()))
+	add(&c.Bytes, sign*int64(o.Size()))
+	live, expiring := false, false
 	for i := range o.Siblings {
-		if !o.Siblings[i].Tombstone {
-			add(&p.counters.Keys, sign)
-			return
-		}
+		s := &o.Siblings[i]
+		live = live || !s.Tombstone
+		expiring = expiring || !s.Tombstone && s.ExpiryMS != 0
 	}
-	if plant.Is(plant.CountersDrift) && sign < 0 {
-		return
+	if expiring {
+		add(&c.Expiring, sign)
 	}
-	add(&p.counters.Tombstones, sign)
-}
-
-// countHint accounts for one hint rewritten and returns the change in bytes.
-func (p *part) countHint(target hashring.SID, old, now *version.Object) int64 {
-	hints := slices.Clone(p.counters.Hints)
-	i := slices.IndexFunc(hints, func(h HintCount) bool { return h.Target == target })
-	if i < 0 {
-		hints = append(hints, HintCount{Target: target})
-		i = len(hints) - 1
+	switch {
+	case live:
+		add(&c.Keys, sign)
+	case sign < 0 && plant.Is(plant.CountersDrift):
+	default:
+		add(&c.Tombstones, sign)
 	}
-	bytes := int64(now.Size()) - int64(old.Size())
-	add(&hints[i].Bytes, bytes)
-	if old != nil {
-		add(&hints[i].Hints, -1)
-	}
-	if now != nil {
-		add(&hints[i].Hints, 1)
-	}
-	if hints[i].Hints == 0 {
-		hints = slices.Delete(hints, i, i+1)
-	}
-	p.counters.Hints = hints
-	return bytes
 }
 
 func add(n *uint64, d int64) {

@@ -17,8 +17,8 @@ func (c *Core) Pending() string {
 		out = append(out, fmt.Sprintf("%d %s", kinds[kind], kind))
 	}
 	for _, id := range sortedKeys(c.parts) {
-		for _, h := range c.parts[id].counters.Hints {
-			out = append(out, fmt.Sprintf("partition %d: %d hints for %s (reachable %v)", id, h.Hints, h.Target.Short(), c.reachable(h.Target)))
+		for _, h := range c.book.Lines(id) {
+			out = append(out, fmt.Sprintf("partition %d: %d hints and mark %d for %s (reachable %v)", id, h.Hints, h.Dirty, h.Target.Short(), c.reachable(h.Target)))
 		}
 	}
 	out = append(out, fmt.Sprintf("%d loads, %d parked, %d bytes staged, %d batches behind, %d suspected",
@@ -40,6 +40,10 @@ func opKind(o op) string {
 		return "inspections"
 	case *pullOp:
 		return "hint pulls"
+	case *moveOp:
+		return "walks over hints"
+	case *pushOp:
+		return "hints given to owners"
 	}
 	return "others"
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // putOp is one write under way at its coordinator: minted, staged here, sent to
-// the other owners, counted until W have synced it. It lives on after the answer
+// the other owners, counted until W full ones have synced it. It lives on after the answer
 // until every owner has it or a stand-in keeps it for them.
 type putOp struct {
 	id       uint64
@@ -36,11 +36,11 @@ type localCopy struct {
 	acked  bool
 }
 
-// coordinateWrite mints and replicates a write here, as an owner or as a fallback.
+// coordinateWrite mints and replicates a write here, as a full owner or as a fallback.
 func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
-	policy, err := c.policy(&pl, r, r.W, pl.bucket.W)
+	policy, err := c.writePolicy(&pl, r)
 	if err != nil {
-		c.refuse(to, r, pl.partition, QuorumImpossible, err.Error())
+		c.impossible(to, r, &pl, err)
 		return
 	}
 	if c.overlay.bytes > MaxOverlay {
@@ -59,6 +59,10 @@ func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
 	local, err := c.localObject(&pl, r.Key, owner)
 	if err != nil {
 		c.cannotMint(to, r, &pl)
+		return
+	}
+	if why := c.skewed(&pl, r, local); why != "" {
+		c.refuse(to, r, pl.partition, ClockSkew, why)
 		return
 	}
 	object, context, code := c.mintWrite(&pl, r, local)
@@ -89,7 +93,7 @@ func tooMany(code Code) string {
 // it is the first stand-in itself, since it must hold what it mints (E1).
 func (c *Core) newTally(policy quorum.Policy, pl *plan, owner bool) *quorum.Put {
 	if owner {
-		return quorum.NewPut(policy, pl.owners, c.fallbacks(pl), c.reachable)
+		return quorum.NewPut(policy, pl.owners, pl.roles, c.fallbacks(pl), c.reachable)
 	}
 	stand := []hashring.SID{c.cfg.Self}
 	for _, s := range c.onlyReachable(c.ring.Fallbacks(pl.partition, len(pl.owners))) {
@@ -97,7 +101,7 @@ func (c *Core) newTally(policy quorum.Policy, pl *plan, owner bool) *quorum.Put 
 			stand = append(stand, s)
 		}
 	}
-	return quorum.NewPut(policy, pl.owners, stand, func(hashring.SID) bool { return false })
+	return quorum.NewPut(policy, pl.owners, pl.roles, stand, func(hashring.SID) bool { return false })
 }
 
 // localObject is what this store has of the key: its record, or as a fallback all
@@ -207,7 +211,18 @@ func (o *putOp) pump(c *Core) {
 			o.ask(c, a)
 		}
 	}
+	o.owe(c, false)
 	o.settle(c)
+}
+
+// owe marks the owners that will not get the write though they should have, in this
+// very batch: it is all there is where no store can stand in for them (E3).
+func (o *putOp) owe(c *Core, over bool) {
+	for _, owner := range o.tally.Forsaken(over) {
+		if owner != c.cfg.Self { // it has it, only nobody has confirmed its start yet
+			c.missed(c.part(o.plan.partition), owner)
+		}
+	}
 }
 
 func (o *putOp) ask(c *Core, a quorum.Ask) {
@@ -223,14 +238,17 @@ func (o *putOp) ask(c *Core, a quorum.Ask) {
 	case !c.reachable(a.To):
 		o.tally.Fail(a.To, a.Target, quorum.ReasonUnreachable)
 	default:
-		c.sendAfter(c.stampBound(), o.message(a)) // E1 lets it leave before its own sync, E9 not before its stamp's bound
+		c.sendAfter(c.stampBound(), o.message(a, c.now.Mono)) // E1 lets it leave before its own sync, E9 not before its stamp's bound
 	}
 }
 
-func (o *putOp) message(a quorum.Ask) *Message {
+func (o *putOp) message(a quorum.Ask, now time.Duration) *Message {
 	m := &Message{Kind: MsgWrite, To: a.To, ID: o.id, Partition: o.plan.partition, Bucket: o.plan.bucket.ID, Key: o.key, Hash: o.plan.hash, Object: o.object}
-	if !a.Target.IsZero() {
+	switch {
+	case !a.Target.IsZero():
 		m.Kind, m.Target = MsgHint, a.Target
+	case o.plan.bucket.Conflict == hashring.LWW: // says that it is fresh (E9)
+		m.Timeout = max(o.deadline-now, time.Millisecond)
 	}
 	return m
 }
@@ -293,6 +311,7 @@ func (o *putOp) onTimer(c *Core, k timerKind) {
 		o.fail(c, WriteTimeout, "not enough replicas had synced the write by the deadline")
 		c.timers.add(o.started+finishFor, o.id, timerDeadline)
 	case c.now.Mono >= o.started+finishFor:
+		o.owe(c, true)
 		delete(c.ops, o.id)
 	default:
 		c.timers.add(o.started+finishFor, o.id, timerDeadline)

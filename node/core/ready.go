@@ -29,6 +29,24 @@ type Event struct {
 	Space Tri // No: below the reserve; Yes: above it again
 	// Drain asks the shard to take no new client requests.
 	Drain bool
+	// Decided is what has become of a Proposal.
+	Decided *Decided
+}
+
+// Proposal asks the driver to have something committed to the ring state through Raft.
+// Exactly one of Filled and Purge is set. The driver gathers those of all shards into
+// one command where it can; each gets one Decided, or none if the process ends.
+type Proposal struct {
+	Token  uint64 // echoed; the shard in its top byte, as in ids
+	Filled *hashring.Place
+	Purge  *hashring.PurgeRound
+}
+
+// Decided tells that a proposal was applied, or was not and may be made again: it was
+// refused, or nobody knows. The newer ring state comes as an Event of its own.
+type Decided struct {
+	Token   uint64
+	Applied bool
 }
 
 // View is gossip's opinion: true for the alive, false for the dead; a store it has
@@ -47,6 +65,8 @@ type Ready struct {
 	AfterSync []Gated
 	// Loads are long reads to run beside the shard.
 	Loads []Load
+	// Proposals are for the Raft group.
+	Proposals []Proposal
 	// WantRing, when above the known version, asks the driver to fetch a newer ring
 	// state; From is the store that knows it (zero: anybody).
 	WantRing     uint64

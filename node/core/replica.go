@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum"
@@ -14,6 +15,9 @@ func (c *Core) onWrite(m *Message) {
 	bucket, why := c.admit(m)
 	if why == quorum.ReasonNone && !c.confirmed && !plant.Is(plant.UnconfirmedOwner) {
 		why = quorum.ReasonStarting // not an owner's word yet (D6); the coordinator finds a stand-in
+	}
+	if why == quorum.ReasonNone {
+		why = c.tooFresh(m, bucket)
 	}
 	var seq uint64
 	if why == quorum.ReasonNone {
@@ -46,12 +50,46 @@ func (c *Core) admit(m *Message) (*hashring.Bucket, quorum.Reason) {
 	if owns := c.ring.Owns(m.Partition, c.ring.N(bucket, m.Partition), c.cfg.Self); owns == standIn {
 		return nil, quorum.ReasonNotOwner
 	}
+	if c.out {
+		return nil, quorum.ReasonSuspect // its word counts for nothing, whatever it is asked
+	}
 	return bucket, quorum.ReasonNone
 }
 
-// mergeRecord joins an object into this store's record. seq: what must be durable
-// before anybody is told.
+// answers tells why this store does not answer for a key of the bucket as an owner:
+// only a full one, registered (D6), may.
+func (c *Core) answers(p uint32, b *hashring.Bucket) quorum.Reason {
+	role, owns := c.place(p, c.ring.N(b, p))
+	switch {
+	case !owns:
+		return quorum.ReasonNotOwner
+	case role == hashring.Out:
+		return quorum.ReasonSuspect
+	case role == hashring.Building && !plant.Is(plant.BuildingAnswers):
+		return quorum.ReasonBuilding
+	case !c.confirmed && !plant.Is(plant.UnconfirmedOwner):
+		return quorum.ReasonStarting
+	}
+	return quorum.ReasonNone
+}
+
+// mergeRecord joins an object into this store's record, through its guard: whatever
+// comes, writes, hints, repairs and rows of an exchange. seq: what must be durable before
+// anybody is told.
 func (c *Core) mergeRecord(p uint32, b *hashring.Bucket, key []byte, hash uint64, in *version.Object) (seq uint64, why quorum.Reason) {
+	return c.merge(p, b, key, hash, in, true)
+}
+
+// mergeRaw does it without the guard: for the stream by which a store is built (E6b),
+// and for a record that is mended, and nothing else.
+func (c *Core) mergeRaw(p uint32, b *hashring.Bucket, key []byte, hash uint64, in *version.Object) (seq uint64, why quorum.Reason) {
+	return c.merge(p, b, key, hash, in, plant.Is(plant.StreamGuarded))
+}
+
+func (c *Core) merge(p uint32, b *hashring.Bucket, key []byte, hash uint64, in *version.Object, guarded bool) (seq uint64, why quorum.Reason) {
+	if c.out {
+		return 0, quorum.ReasonSuspect // what it acked would be dropped elsewhere
+	}
 	if why := c.room(in); why != quorum.ReasonNone {
 		return 0, why
 	}
@@ -59,7 +97,13 @@ func (c *Core) mergeRecord(p uint32, b *hashring.Bucket, key []byte, hash uint64
 	if err != nil {
 		return 0, quorum.ReasonCorrupt
 	}
-	merged := version.Join(local, in)
+	if guarded {
+		if in, why = c.guard(p, in, local); why != quorum.ReasonNone || in == nil {
+			return seq, why
+		}
+	}
+	// E8: what had expired at T is a tombstone, whenever a copy comes that is not yet.
+	merged := antientropy.Expire(version.Join(local, in), c.ring.Purge(p).TimeMS)
 	if plant.Is(plant.MergeReplaces) && in.MaxHLC() > local.MaxHLC() {
 		merged = in
 	}
@@ -120,8 +164,8 @@ func (c *Core) replicaRead(p uint32, b *hashring.Bucket, key []byte, fallback bo
 		}
 		return o, seq, quorum.ReasonNone
 	}
-	if !c.confirmed && !plant.Is(plant.UnconfirmedOwner) {
-		return nil, 0, quorum.ReasonStarting
+	if why := c.answers(p, b); why != quorum.ReasonNone {
+		return nil, 0, why
 	}
 	o, seq, err := c.record(p, b.ID, key)
 	if err != nil {

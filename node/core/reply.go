@@ -18,6 +18,7 @@ type origin struct {
 	// maybe: an owner that the request was forwarded to before may have applied it,
 	// so nobody may say not_applied any more.
 	maybe bool
+	began time.Duration // of a client here, when its time counts for the pacer; else 0
 }
 
 // answer sends a reply to where the request came from. Everything in it must be
@@ -39,6 +40,9 @@ func (c *Core) answer(to origin, r *Reply) {
 		r.ServedBy = c.cfg.Self
 	}
 	if to.from.IsZero() {
+		if to.began != 0 {
+			c.repair.pace.took.add(c.now.Mono - to.began)
+		}
 		c.ready.Now = append(c.ready.Now, Out{Reply: r, Waiter: to.waiter})
 		return
 	}
@@ -81,7 +85,7 @@ func refusal(r *Request, p uint32, code Code, detail string) *Reply {
 		reply.Outcome = NotApplied
 	}
 	switch code {
-	case Overloaded, QuorumUnavailable, Starting, Draining:
+	case Overloaded, QuorumUnavailable, Starting, Draining, ClockSkew:
 		reply.RetryAfter = retryAfter
 	}
 	return reply

@@ -128,13 +128,14 @@ const (
 	ReplicaFailure
 	InsufficientStorage
 	Internal
+	ClockSkew // a write into a last-write-wins bucket would be stamped too far ahead (E9)
 	CodeCount
 )
 
 var codeNames = [CodeCount]string{"ok", "key_not_found", "bucket_not_found", "invalid_argument", "context_invalid",
 	"sibling_limit", "value_too_large", "not_owner", "quorum_impossible", "not_supported", "overloaded", "draining",
 	"starting", "quorum_unavailable", "stale_replica", "read_quorum_timeout", "write_quorum_timeout", "replica_failure",
-	"insufficient_storage", "internal"}
+	"insufficient_storage", "internal", "clock_skew"}
 
 func (c Code) String() string {
 	if c < CodeCount {
@@ -189,11 +190,13 @@ const (
 	TombstoneState
 	Absent
 	Unreachable
-	Suspect
+	Suspect  // out, or its record is quarantined
+	Building // it does not have everything yet; what it has is not shown
+	ReplicaStates
 )
 
 func (s ReplicaState) String() string {
-	return [...]string{"present", "tombstone", "absent", "unreachable", "suspect"}[s]
+	return [...]string{"present", "tombstone", "absent", "unreachable", "suspect", "building"}[s]
 }
 
 // ListPage is one page of a listing, in key order.

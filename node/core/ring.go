@@ -21,9 +21,17 @@ func (c *Core) onRing(r *hashring.Ring) {
 	c.ring = r
 	clear(c.echoes)
 	c.pace.forget(r)
+	st, known := r.Store(c.cfg.Self)
+	c.out = known && (st.State == hashring.StoreSuspect || st.State == hashring.StoreRetired)
+	if old != nil {
+		c.forgetStandIns(old)
+	}
 	if old == nil || !old.HasRing() && r.HasRing() {
 		c.begins(r)
 	}
+	c.repairRing(old)
+	c.purgeRing()
+	c.fillRing()
 	parked := c.parked
 	c.parked = nil
 	for _, p := range parked {
@@ -32,6 +40,17 @@ func (c *Core) onRing(r *hashring.Ring) {
 			c.parked = append(c.parked, p)
 		case int(p.m.Partition) < len(r.Partitions):
 			c.dispatch(p.m)
+		}
+	}
+}
+
+// forgetStandIns: where the owners have changed, the hints of a key may be kept under a
+// store that is none of them any more, so that they are not what the key's next mint
+// reflects: it needs a fresh actor (E1).
+func (c *Core) forgetStandIns(old *hashring.Ring) {
+	for id, p := range c.parts { // order-free: each by itself
+		if p.stoodIn && int(id) < len(old.Partitions) && old.Partitions[id].Epoch != c.ring.Partitions[id].Epoch {
+			p.forgetActors()
 		}
 	}
 }

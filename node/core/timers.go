@@ -10,12 +10,15 @@ const (
 	timerLate                          // a store is overdue: ask another
 	timerHedge                         // a read reply is later than most: ask a spare one
 	timerOver                          // a copy of a forward is too old to be minted
+	timerFill                          // the shard's: go on filling stores that are being built
+	timerExchange                      // of an exchange that is led here; its op is the exchange
+	timerPace                          // the shard's own: the pacer has more to grant
 	timerKinds
 )
 
 type timer struct {
 	at   time.Duration
-	op   uint64 // 0: the shard's own tick
+	op   uint64 // 0: the shard's own
 	kind timerKind
 }
 
@@ -116,6 +119,12 @@ func (c *Core) fireTimers() {
 		switch {
 		case !ok:
 			return
+		case t.op == 0 && t.kind == timerFill:
+			c.fillTick()
+		case t.kind == timerPace:
+			c.repair.pace.asked = true
+		case t.kind == timerExchange:
+			c.repairTimer(t.op)
 		case t.op == 0:
 			c.tick()
 		default:

@@ -20,6 +20,20 @@ type truth struct {
 	volatile map[*wnode]map[rowKey]*version.Object // as of the newest batch, durable or not
 	boots    map[*wnode]int
 	reads    []seenRead
+	settled  func(key string) version.Vector // what purge rounds have settled; nil: there are none
+}
+
+func (t *truth) settledOf(key string) version.Vector {
+	if t.settled == nil {
+		return nil
+	}
+	return t.settled(key)
+}
+
+// purged: the dot was a deletion, or expired, and a round has settled it.
+func (t *truth) purged(d version.Dot) bool {
+	m := t.minted[d]
+	return m != nil && (m.by.call.req.Op == OpDelete || m.by.call.req.TTL > 0) && t.settledOf(m.by.key).Covers(d)
 }
 
 // attempt is one client write.
@@ -267,7 +281,7 @@ func (a *attempt) dots() (out []version.Dot) {
 
 // explained: the dot is there, or one that had seen it is, or is explained itself.
 func (t *truth) explained(d version.Dot, present, tried dots) bool {
-	if present[d] {
+	if present[d] || t.purged(d) {
 		return true
 	}
 	tried[d] = true
@@ -298,14 +312,14 @@ func (t *truth) strictRead(c *call, key string) error {
 		}
 		covered := false
 		for _, m := range a.mints {
-			covered = covered || c.reply.Context.Seen.Covers(m.dot)
+			covered = covered || c.reply.Context.Seen.Covers(m.dot) || t.settledOf(key).Covers(m.dot)
 		}
 		if !covered {
 			return fmt.Errorf("STALE: a read of %s begun at %v does not know %s, acked at %v as %v; it knows %v", key, c.began, a.call.req.Value, a.call.ended, a.dots(), c.reply.Context.Seen)
 		}
 	}
 	for _, r := range t.reads {
-		if r.key == key && r.ended < c.began && !c.reply.Context.Seen.Dominates(r.context) {
+		if r.key == key && r.ended < c.began && !c.reply.Context.Seen.Join(t.settledOf(key)).Dominates(r.context) {
 			return fmt.Errorf("BACKWARDS: a read of %s begun at %v knows %v, one that ended at %v knew %v", key, c.began, c.reply.Context.Seen, r.ended, r.context)
 		}
 	}

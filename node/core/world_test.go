@@ -36,8 +36,17 @@ type world struct {
 	onStep func(n *wnode, r *Ready)
 	// onSync sees what has just become durable.
 	onSync func(n *wnode, b []*Batch)
-	trace  hash.Hash64 // of the story, when wanted
-	log    []string    // the story so far, when wanted
+	// deaf sees each message of an exchange first; true: it is lost, whatever its fate.
+	deaf func(from, to *wnode, m *Message) bool
+	// propose takes what a node wants committed to the ring.
+	propose      func(n *wnode, p Proposal)
+	purgeEvery   time.Duration
+	scrubEvery   time.Duration
+	repairFloor  int64
+	repairTarget time.Duration
+	onStart      func(n *wnode, confirmed bool)
+	trace        hash.Hash64 // of the story, when wanted
+	log          []string    // the story so far, when wanted
 }
 
 type fate uint8
@@ -61,6 +70,7 @@ type wnode struct {
 	boot      int
 	disk      *disk
 	hintBytes int64
+	hintAge   time.Duration
 	skewMS    int64
 	deadline  time.Duration
 
@@ -164,7 +174,11 @@ func (w *world) note(format string, args ...any) {
 func (w *world) start(n *wnode, confirmed bool) {
 	n.boot++
 	n.durable, n.deadline = 0, 0
-	n.core = New(Config{Self: n.sid, Shards: 1, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())), HLCBound: n.disk.bound, HintBytes: n.hintBytes}, n.disk)
+	if w.onStart != nil {
+		w.onStart(n, confirmed)
+	}
+	n.core = New(Config{Self: n.sid, Shards: 1, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())), HLCBound: n.disk.bound, HintBytes: n.hintBytes, HintAge: n.hintAge, Starts: uint64(n.boot), PurgeEvery: w.purgeEvery, ScrubEvery: w.scrubEvery,
+		RepairFloor: w.repairFloor, RepairTarget: w.repairTarget}, n.disk)
 	w.note("%s starts, confirmed %v", n.name, confirmed)
 	events := []Event{}
 	if w.ring != nil {
@@ -250,6 +264,11 @@ func (w *world) step(n *wnode, events ...Event) {
 			}
 		})
 	}
+	for _, p := range r.Proposals {
+		if w.propose != nil { // else nothing is heard of it
+			w.propose(n, p)
+		}
+	}
 	if r.WantRing != 0 && w.ring != nil {
 		w.at(w.now+w.delay(), func() { w.step(n, Event{Ring: w.ring}) })
 	}
@@ -315,9 +334,15 @@ func (w *world) emit(n *wnode, o Out) {
 		})
 		return
 	}
+	if to == nil {
+		return // a store that was replaced
+	}
 	f := deliver
 	if w.fate != nil {
 		f = w.fate(n, to, &m)
+	}
+	if m.Kind == MsgExchange && w.deaf != nil && w.deaf(n, to, &m) {
+		f = drop
 	}
 	w.note("%s>%s %v %d/%d %v %v", n.name, to.name, m.Kind, m.Epoch, m.ID&0xff, m.Object, f)
 	switch f {

@@ -33,6 +33,11 @@ type Backend interface {
 	Propose(ctx context.Context, cmd hashring.Command) (*hashring.State, error)
 	// Cluster asks every live node; bounded in time.
 	Cluster(ctx context.Context) ClusterStatus
+	// Hints, Repair and StartRepair ask every live node, bounded in time. Partition
+	// -1 is all of them.
+	Hints(ctx context.Context, partition int) []NodeHints
+	Repair(ctx context.Context) []NodeRepair
+	StartRepair(ctx context.Context, partition int) []NodeAsked
 	// Ready lists what /readyz needs.
 	Ready() []Check
 	// Self names this node.

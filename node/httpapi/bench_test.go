@@ -63,6 +63,10 @@ type benchBackend struct {
 	got, put *core.Reply
 }
 
+func (benchBackend) Hints(context.Context, int) []NodeHints       { return nil }
+func (benchBackend) Repair(context.Context) []NodeRepair          { return nil }
+func (benchBackend) StartRepair(context.Context, int) []NodeAsked { return nil }
+
 func newBenchBackend(t testing.TB) benchBackend {
 	value := strings.Repeat("v", 80)
 	return benchBackend{newFake(t), okReply(object(sibling(1, 4, 1000, "text/plain", value))), okReply(object(sibling(1, 4, 1000, "text/plain", "")))}

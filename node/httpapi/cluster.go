@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -41,6 +42,7 @@ type NodeStatus struct {
 	Bytes      uint64   `json:"bytes"` // of records, about
 	Hints      uint64   `json:"hints"` // held for others
 	HintBytes  uint64   `json:"hint_bytes"`
+	DebtKeys   uint64   `json:"debt_keys"`         // about, known to differ from its peers' and not repaired
 	Note       string   `json:"note,omitempty"`    // for the operator, one sentence
 	Testing    []string `json:"testing,omitempty"` // as at the cluster, without the name
 }
@@ -102,10 +104,13 @@ func NodesFromRing(r *hashring.Ring, alive func(hashring.SID) bool) []NodeStatus
 	if r == nil {
 		return out
 	}
-	owned := make(map[hashring.SID]int, len(r.Stores))
+	owned, building := make(map[hashring.SID]int, len(r.Stores)), map[hashring.SID]int{}
 	for i := range r.Partitions {
 		for _, sid := range r.Partitions[i].Replicas {
 			owned[sid]++
+		}
+		for _, sid := range r.Partitions[i].Building {
+			building[sid]++
 		}
 	}
 	for i := range r.Stores {
@@ -118,10 +123,25 @@ func NodesFromRing(r *hashring.Ring, alive func(hashring.SID) bool) []NodeStatus
 		if r.HasRing() && n.Partitions == 0 {
 			n.Note = NoteOwnsNothing
 		}
+		if count := building[s.SID]; count > 0 {
+			n.Note = fmt.Sprintf("building: %d of its %d partitions are not full yet", count, n.Partitions)
+		}
+		if s.State == hashring.StoreSuspect {
+			n.Note = suspectNote(r, s.SID)
+		}
 		out = append(out, n)
 	}
 	slices.SortFunc(out, func(a, b NodeStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.SID, b.SID)) })
 	return out
+}
+
+// suspectNote says what a suspect store waits for.
+func suspectNote(r *hashring.Ring, sid hashring.SID) string {
+	const note = "its store is damaged or was rolled back and serves nothing: "
+	if err := r.LastFull(sid); err != nil {
+		return note + "it keeps its data and waits: " + err.Error()
+	}
+	return note + "its node sets it aside and begins a new one"
 }
 
 func (c *call) cluster() {

@@ -71,6 +71,7 @@ var wantRows = map[string]struct {
 	"primary_changed":          {503, core.Unknown, true},
 	"insufficient_storage":     {507, core.NotApplied, false},
 	"internal":                 {500, core.Unknown, false},
+	"clock_skew":               {503, core.NotApplied, true},
 }
 
 func TestErrorTableIsTheContract(t *testing.T) {

@@ -21,7 +21,7 @@ type inspectReplica struct {
 	Node   string   `json:"node"`
 	SID    string   `json:"sid"`
 	Role   string   `json:"role"`  // owner or fallback
-	State  string   `json:"state"` // present, tombstone, absent, unreachable, suspect
+	State  string   `json:"state"` // present, tombstone, absent, unreachable, suspect, building
 	ETag   string   `json:"etag"`  // empty: it holds nothing
 	Dots   []string `json:"dots"`
 	Size   int      `json:"size"` // bytes, about

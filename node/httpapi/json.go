@@ -16,6 +16,19 @@ func base64Text(b []byte) string { return base64.RawURLEncoding.EncodeToString(b
 // decode reads a JSON body into v: one value, no members that v does not have, at
 // most limit bytes.
 func (c *call) decode(v any, limit int) *fault {
+	return c.decodeBody(v, limit, false)
+}
+
+// decodeMaybe is decode where no body at all is right too.
+func (c *call) decodeMaybe(v any, limit int) *fault {
+	return c.decodeBody(v, limit, true)
+}
+
+func (c *call) decodeBody(v any, limit int, maybe bool) *fault {
+	if maybe && c.length == 0 {
+		_, f := c.body(limit)
+		return f
+	}
 	if f := checkJSONType(c.h); f != nil {
 		return f
 	}

@@ -27,6 +27,8 @@ const (
 	opRing
 	opLocate
 	opInspect
+	opHints
+	opRepair
 	opProbe
 	opMetrics
 	opReserved
@@ -34,7 +36,7 @@ const (
 )
 
 var opNames = [opCount]string{"other", "get", "head", "put", "delete", "list", "multi_get", "batch", "buckets",
-	"cluster", "ring", "locate", "inspect", "probe", "metrics", "reserved"}
+	"cluster", "ring", "locate", "inspect", "hints", "repair", "probe", "metrics", "reserved"}
 
 // Bucket modes as labels.
 var modeNames = [...]string{"none", string(hashring.Eventual), string(hashring.Strong)}

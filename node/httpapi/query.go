@@ -16,6 +16,7 @@ const (
 	paramKey
 	paramKey64
 	paramLimit
+	paramPartition
 	paramPrefix
 	paramPW
 	paramR
@@ -29,7 +30,7 @@ const (
 	paramCount
 )
 
-var paramNames = [paramCount]string{"bucket", "consistency", "cursor", "key", "key64", "limit", "prefix", "pw", "r",
+var paramNames = [paramCount]string{"bucket", "consistency", "cursor", "key", "key64", "limit", "partition", "prefix", "pw", "r",
 	"resolve", "sloppy", "start", "ttl", "values", "verbose", "w"}
 
 // params is a set of parameters.

@@ -37,6 +37,9 @@ type fakeBackend struct {
 	checks    []Check
 	late      bool // Admit refuses
 	status    ClusterStatus
+	hints     []NodeHints
+	repair    []NodeRepair
+	asked     []int // partitions of Hints and StartRepair
 }
 
 func testSID(n byte) (s hashring.SID) {
@@ -126,6 +129,15 @@ func (b *fakeBackend) Propose(_ context.Context, cmd hashring.Command) (*hashrin
 	return next, nil
 }
 
+func (b *fakeBackend) Hints(_ context.Context, partition int) []NodeHints {
+	b.asked = append(b.asked, partition)
+	return b.hints
+}
+func (b *fakeBackend) Repair(context.Context) []NodeRepair { return b.repair }
+func (b *fakeBackend) StartRepair(_ context.Context, partition int) []NodeAsked {
+	b.asked = append(b.asked, partition)
+	return []NodeAsked{{Node: "n1", Answered: true, Comparisons: 16}, {Node: "n2"}}
+}
 func (b *fakeBackend) Cluster(context.Context) ClusterStatus { return b.status }
 func (b *fakeBackend) Ready() []Check                        { return b.checks }
 func (b *fakeBackend) Gatherer() prometheus.Gatherer         { return b.reg }

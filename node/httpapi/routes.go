@@ -94,6 +94,11 @@ func (a *api) routes() *mux.Router {
 	m.Handle("/v1/cluster", a.endpoint(endpoint{get: &operation{name: opCluster, run: (*call).cluster}}))
 	m.Handle("/v1/cluster/ring", a.endpoint(endpoint{get: &operation{name: opRing, run: (*call).ring}}))
 	m.Handle("/v1/cluster/locate", a.endpoint(endpoint{get: &operation{name: opLocate, params: paramSet(paramBucket, paramKey, paramKey64), run: (*call).locate}}))
+	m.Handle("/v1/hints", a.endpoint(endpoint{get: &operation{name: opHints, params: paramSet(paramPartition), run: (*call).hints}}))
+	m.Handle("/v1/repair", a.endpoint(endpoint{
+		get:  &operation{name: opRepair, run: (*call).repair},
+		post: &operation{name: opRepair, run: (*call).startRepair, hasBody: true},
+	}))
 
 	m.Handle("/livez", a.endpoint(endpoint{get: &operation{name: opProbe, params: paramSet(paramVerbose), run: (*call).livez, exempt: true}}))
 	m.Handle("/readyz", a.endpoint(endpoint{get: &operation{name: opProbe, params: paramSet(paramVerbose), run: (*call).readyz, exempt: true}}))
@@ -162,8 +167,6 @@ var reserved = []struct{ path, methods, what string }{
 	{"/v1/operations/{id:[^/]+}", "GET POST", "long-running operations"},
 	{"/v1/nodes/{id:[^/]+}", "POST", "draining and decommissioning of nodes"},
 	{"/v1/hotkeys", "GET", "hot-key detection"},
-	{"/v1/hints", "GET", "the list of hints"},
-	{"/v1/repair", "GET POST", "scheduled repair"},
 	{"/v1/snapshots", "GET", "snapshots"},
 	{"/console", "GET", "the console"},
 	{"/console/{page:.*}", "GET", "the console"},

@@ -130,7 +130,7 @@ func (c *commit) record(w *core.RecordWrite) {
 	c.value = wire.AppendRecord(c.value[:0], w.Object)
 	c.batch.Put(c.key, c.value)
 	c.key = appendLeafKey(c.key[:0], w.Partition, w.Leaf, w.Bucket, w.Key)
-	c.value = binary.BigEndian.AppendUint64(c.value[:0], w.Object.Hash())
+	c.value = binary.BigEndian.AppendUint64(c.value[:0], w.LeafVersion())
 	c.batch.Put(c.key, c.value)
 }
 

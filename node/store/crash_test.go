@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/leveldisk"
 	"github.com/quoratedb/quorate/internal/leveldisk/crashfs"
@@ -74,7 +75,7 @@ func (m *shardModel) next() *core.Batch {
 		b.Hints = append(b.Hints, h)
 	}
 	b.Counters = []core.CountersWrite{{Partition: m.partition(0), Counters: core.Counters{Keys: b.Seq, Bytes: m.rng.Uint64N(1000),
-		Hints: []core.HintCount{{Target: hashring.SID{1}, Hints: b.Seq, Bytes: 7}}}}}
+		Hints: []antientropy.HintLine{{Target: hashring.SID{1}, Hints: b.Seq, Bytes: 7}}}}}
 	if m.rng.IntN(4) == 0 {
 		b.HLCBound = version.HLC(b.Seq << 20)
 	}

@@ -35,6 +35,7 @@ const (
 	identityName = "identity"
 	databaseName = "data"
 	lockName     = "lock"
+	raftName     = "raft" // of the node's Raft group, beside the database
 )
 
 type dirDisk struct {
@@ -71,8 +72,8 @@ func (d *dirDisk) Empty() (bool, string, error) {
 	}
 	for _, e := range entries {
 		// lost+found: the root of a mounted file system. A hidden identity file is what
-		// a crash in the very first write left.
-		if n := e.Name(); n != lockName && n != "lost+found" && !strings.HasPrefix(n, "."+identityName) {
+		// a crash in the very first write left. A store that was set aside is nobody's.
+		if n := e.Name(); n != lockName && n != "lost+found" && !strings.HasPrefix(n, asidePrefix) && !strings.HasPrefix(n, "."+identityName) {
 			return false, n, nil
 		}
 	}
@@ -129,6 +130,8 @@ func loadIdentity(d Disk) (Identity, error) {
 			damaged.Dir = d.Path()
 		case err != nil:
 			return id, fmt.Errorf("%s: %w", d.Path(), err)
+		default:
+			err = id.marked(d.Path())
 		}
 		return id, err
 	}
@@ -142,8 +145,8 @@ func loadIdentity(d Disk) (Identity, error) {
 	case empty:
 		id := Identity{SID: newSID(), Format: Format, formatting: true}
 		return id, saveIdentity(d, id)
-	case slices.Contains([]string{databaseName, "raft"}, what):
-		return Identity{}, fmt.Errorf("%w: %s has %q and no %q; restore the directory from a backup, or move it away to start empty",
+	case slices.Contains([]string{databaseName, raftName}, what):
+		return Identity{}, fmt.Errorf("%w: %s has %q and no %q; bring back what is missing, or move the directory away to start empty, as a new store that the peers refill",
 			ErrNoIdentity, d.Path(), what, identityName)
 	}
 	return Identity{}, fmt.Errorf("%w: %s holds %q; choose a directory of its own", ErrForeign, d.Path(), what)

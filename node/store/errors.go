@@ -27,7 +27,8 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("the store in %s is damaged: %s at offset %d: %s; nothing was changed. "+
-		"Restore the directory from a backup, or move it away: the node then starts empty, as a new store, and is refilled by its peers",
+	return fmt.Sprintf("the store in %s is damaged: %s at offset %d: %s; nothing was changed. Where its peers hold all that it held, the node sets "+
+		"the directory aside and starts empty, as a new store that is refilled by them; to do that by hand, move the directory away. "+
+		"A restored backup helps only where this was the only copy: a cluster tells it from the store it knows and refuses it",
 		e.Dir, e.File, e.Offset, e.Reason)
 }

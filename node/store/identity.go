@@ -28,6 +28,13 @@ type Identity struct {
 	Format  uint16             `json:"-"`       // stands in the file's first line
 	Boot    uint64             `json:"boot"`    // starts of this store, from 1 (D6)
 	Promise *Promise           `json:"promise,omitempty"`
+	// Starts are those of this directory that may be found registered, oldest first,
+	// the present one last; at most MaxStarts (D6). Shared: do not write to it.
+	Starts     []Start     `json:"starts,omitempty"`
+	Quarantine *Quarantine `json:"quarantine,omitempty"`
+	Damage     *Damage     `json:"damage,omitempty"`
+	// Replaces is the store whose place this one was made to take (Wreck.SetAside).
+	Replaces *Replaced `json:"replaces,omitempty"`
 
 	// formatting: the database may be half made and nothing was ever promised.
 	formatting bool
@@ -100,6 +107,9 @@ func DecodeIdentity(b []byte) (Identity, error) {
 		return damaged(len(head)+1, "it names no store")
 	case f.Promise != nil && len(f.Promise.Members) > maxPromised:
 		return damaged(len(head)+1, "the promise has too many members")
+	}
+	if reason := f.checkStarts(); reason != "" {
+		return damaged(len(head)+1, reason)
 	}
 	f.Identity.Format = uint16(format)
 	f.formatting = f.Formatting

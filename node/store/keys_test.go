@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/hex"
+	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/leveldisk/crashfs"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/version"
 )
 
 // TestGoldenKeys: the layout is on disk. A change needs a new format of the directory.
@@ -39,18 +44,69 @@ func TestGoldenKeys(t *testing.T) {
 }
 
 func TestGoldenValues(t *testing.T) {
-	c := core.Counters{Keys: 300, Tombstones: 2, Bytes: 70000, Hints: []core.HintCount{{Target: hashring.SID{1}, Hints: 3, Bytes: 40}}}
+	c := core.Counters{Keys: 300, Tombstones: 2, Bytes: 70000, Expiring: 5, Hints: []antientropy.HintLine{{Target: hashring.SID{1}, Hints: 3, Bytes: 40, OldestMS: 300, Dirty: 1 << 20}}}
 	for _, v := range []struct {
 		name string
 		got  []byte
 		want string
 	}{
-		{"counters", appendCounters(nil, &c), "01" + "ac02" + "02" + "f0a204" + "01" + "01000000000000000000000000000000" + "03" + "28" + "460b5001"},
+		{"counters", appendCounters(nil, &c), "02" + "ac02" + "02" + "f0a204" + "05" + "01" + "01000000000000000000000000000000" + "03" + "28" + "ac02" + "808040" + "2225cb0e"},
 		{"bound", appendBound(nil, 0x0102), "01" + "0000000000000102" + "bd42566b"},
 	} {
 		if got := hex.EncodeToString(v.got); got != v.want {
 			t.Errorf("%s: %s, want %s", v.name, got, v.want)
 		}
+	}
+}
+
+// counters1 is a counters row of the first format.
+func counters1() []byte {
+	b, err := hex.DecodeString("01" + "ac02" + "02" + "f0a204" + "01" + "01000000000000000000000000000000" + "03" + "28" + "460b5001")
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// A store of the first format opens: what the row did not say is counted once, or 0.
+func TestCountersOfTheFirstFormat(t *testing.T) {
+	c, format, err := decodeCountersOf(counters1())
+	want := core.Counters{Keys: 300, Tombstones: 2, Bytes: 70000, Hints: []antientropy.HintLine{{Target: hashring.SID{1}, Hints: 3, Bytes: 40}}}
+	if err != nil || format != countersFormat1 || !reflect.DeepEqual(c, want) {
+		t.Fatalf("%+v of format %d, %v", c, format, err)
+	}
+	fs := crashfs.New(1)
+	s := openMem(t, fs, Options{})
+	lasting, dead := object(1, "v"), object(2, "")
+	expiring := object(3, "soon")
+	expiring.Siblings[0].ExpiryMS = 5000
+	dead.Siblings[0] = version.Sibling{Dot: dead.Siblings[0].Dot, Tombstone: true}
+	for p := range uint32(3) {
+		b := core.Batch{Seq: uint64(p + 1), Counters: []core.CountersWrite{{Partition: p, Counters: core.Counters{Keys: 1, Expiring: 77}}}}
+		for i := range p + 1 {
+			b.Records = append(b.Records, record(p, 9, fmt.Sprint("soon", i), expiring))
+		}
+		b.Records = append(b.Records, record(p, 9, "k", lasting), record(p, 9, "x", dead))
+		commitAll(t, s, 0, &b)
+		if p > 0 { // partition 0 has a row of now
+			if err := s.db.Put(appendCountersKey(nil, p), counters1(), s.sync); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 { // the second start finds nothing to do
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openMem(t, fs, Options{})
+		for p, n := range []uint64{77, 2, 3} {
+			if c, err := s.Counters(uint32(p)); err != nil || c.Expiring != n || p > 0 && (c.Keys != 300 || c.Hints[0].Hints != 3) {
+				t.Errorf("partition %d: %+v, %v", p, c, err)
+			}
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -121,15 +177,16 @@ func FuzzDecodeKey(f *testing.F) {
 }
 
 func FuzzValues(f *testing.F) {
-	f.Add(appendCounters(nil, &core.Counters{Keys: 1, Hints: []core.HintCount{{Hints: 2}}}))
+	f.Add(appendCounters(nil, &core.Counters{Keys: 1, Hints: []antientropy.HintLine{{Hints: 2}}}))
+	f.Add(counters1())
 	f.Add(appendHint(nil, 5, object(1, "v")))
 	f.Add(appendOwner(nil, hashring.SID{1}, 3))
 	f.Add(appendBound(nil, 77))
 	f.Add(endSeal([]byte{sealFormat, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f}, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// With a right seal too: the checksum keeps garbage from the decoders.
-		for _, v := range [][]byte{b, endSeal(append([]byte{sealFormat}, b...), 0)} {
-			if c, err := decodeCounters(v); err == nil && len(c.Hints)*minHintCount > len(v) {
+		for _, v := range [][]byte{b, endSeal(append([]byte{sealFormat}, b...), 0), endSeal(append([]byte{countersFormat}, b...), 0)} {
+			if c, err := decodeCounters(v); err == nil && len(c.Hints)*minHintLine > len(v) {
 				t.Fatalf("%d hint counts from %d bytes", len(c.Hints), len(v))
 			}
 			if o, _, err := decodeHint(v); err == nil && !o.Valid() {

@@ -18,17 +18,33 @@ const loadRows = 1000
 // Load reads one slice: at most MaxRows rows and about MaxBytes bytes, but at least
 // one row, of what is durable. Each slice seeks anew, so no iterator pins old
 // tables between slices. A row that cannot be trusted ends the slice with
-// core.ErrCorrupt and the rows before it.
+// core.ErrCorrupt and the rows before it; a hint of which that is so is a Damaged row.
 func (s *Store) Load(l core.Load) core.Loaded {
 	if !s.inUse.enter() {
 		return core.Loaded{Token: l.Token, Err: ErrClosed}
 	}
 	defer s.inUse.leave()
+	out := s.load(l)
+	s.met(out.Err)
+	return out
+}
+
+func (s *Store) load(l core.Load) core.Loaded {
 	if l.MaxRows <= 0 {
 		l.MaxRows = loadRows
 	}
 	if l.MaxBytes <= 0 {
 		l.MaxBytes = core.LoadSliceBytes
+	}
+	switch l.Kind {
+	case core.LoadLeafRows:
+		return s.loadLeafRows(&l)
+	case core.LoadObjects:
+		return s.loadObjects(&l)
+	case core.LoadPurgeable:
+		return s.loadPurgeable(&l)
+	case core.LoadScrubRecords, core.LoadScrubLeaves:
+		return s.loadScrub(&l)
 	}
 	var r util.Range
 	var row func(key, value []byte, brief bool) (core.Row, error)
@@ -110,11 +126,11 @@ func hintRow(key, value []byte, brief bool) (core.Row, error) {
 	if err != nil {
 		return core.Row{}, fmt.Errorf("%w: %w", core.ErrCorrupt, err)
 	}
-	o, gen, err := decodeHint(own(value, brief))
-	if err != nil {
-		return core.Row{}, err
-	}
 	cursor := appendBucketKey(nil, k.Bucket, k.Key)
+	o, gen, err := decodeHint(own(value, brief))
+	if err != nil { // it must not keep those behind it
+		return core.Row{Bucket: k.Bucket, Key: cursor[8:], Target: k.Target, Cursor: cursor, Damaged: true}, nil
+	}
 	return core.Row{Bucket: k.Bucket, Key: cursor[8:], Object: trim(o, brief), Target: k.Target, Gen: gen, Cursor: cursor}, nil
 }
 

@@ -116,3 +116,32 @@ func TestLoadBounds(t *testing.T) {
 		t.Fatal("an unknown kind of load")
 	}
 }
+
+// A damaged hint is named and does not keep those behind it (D4).
+func TestADamagedHintIsARow(t *testing.T) {
+	s := fresh(t)
+	target := hashring.SID{4}
+	batch := &core.Batch{Seq: 1}
+	for i, k := range []string{"a", "b", "c"} {
+		batch.Hints = append(batch.Hints, core.HintWrite{Partition: 7, Bucket: 2, Key: []byte(k), Target: target, Gen: uint64(i + 1), Object: object(1, k)})
+	}
+	commitAll(t, s, 0, batch)
+	at := appendHintKey(nil, 7, target, 2, []byte("b"))
+	v, err := s.db.Get(at, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v[len(v)/2] ^= 1
+	if err := s.db.Put(at, v, s.sync); err != nil {
+		t.Fatal(err)
+	}
+	l := s.Load(core.Load{Kind: core.LoadHints, Partition: 7, Target: target})
+	if l.Err != nil || len(l.Rows) != 3 {
+		t.Fatalf("%+v", l)
+	}
+	for i, r := range l.Rows {
+		if r.Damaged != (i == 1) || (r.Object == nil) != r.Damaged || r.Target != target || len(r.Cursor) != 9 || string(r.Key) != []string{"a", "b", "c"}[i] {
+			t.Errorf("row %d: %+v", i, r)
+		}
+	}
+}

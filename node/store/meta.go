@@ -67,10 +67,10 @@ func (s *Store) checkOwner(id Identity) error {
 	case err != nil:
 		return s.damagedRow("the owner row", err)
 	case sid != id.SID:
-		return fmt.Errorf("%w: in %s the database is of store %v and the identity file of %v; restore both from one backup",
+		return fmt.Errorf("%w: in %s the database is of store %v and the identity file of %v; put back what belongs together, or move the directory away to start empty, as a new store that the peers refill",
 			ErrMismatch, s.disk.Path(), sid, id.SID)
 	case boot > id.Boot:
-		return fmt.Errorf("%w: in %s the database has seen start %d and the identity file only %d; restore both from one backup",
+		return fmt.Errorf("%w: in %s the database has seen start %d and the identity file only %d; put back what belongs together, or move the directory away to start empty, as a new store that the peers refill",
 			ErrMismatch, s.disk.Path(), boot, id.Boot)
 	}
 	return nil

@@ -111,14 +111,14 @@ func TestRefused(t *testing.T) {
 		want any // error to be, or pointer to a type
 		text string
 	}{
-		{"no database", func(d string) { remove(filepath.Join(d, databaseName)) }, ErrNoDatabase, "restore the directory from a backup"},
+		{"no database", func(d string) { remove(filepath.Join(d, databaseName)) }, ErrNoDatabase, "bring back what is missing"},
 		{"empty database", func(d string) {
 			remove(filepath.Join(d, databaseName))
 			if err := os.Mkdir(filepath.Join(d, databaseName), 0o750); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrNoDatabase, "move it away"},
-		{"no identity", func(d string) { remove(filepath.Join(d, identityName)) }, ErrNoIdentity, "restore the directory"},
+		}, ErrNoDatabase, "move the directory away"},
+		{"no identity", func(d string) { remove(filepath.Join(d, identityName)) }, ErrNoIdentity, "bring back what is missing"},
 		{"newer format", func(d string) {
 			edit(filepath.Join(d, identityName), func([]byte) []byte { return []byte("quorate store, format 2\nanything at all\n") })
 		}, ErrNewerFormat, "this data directory was written by a newer quorate"},
@@ -126,7 +126,7 @@ func TestRefused(t *testing.T) {
 			edit(filepath.Join(d, identityName), func(b []byte) []byte { b[30] ^= 1; return b })
 		}, &damaged, "identity at offset 24"},
 		{"empty identity", func(d string) { edit(filepath.Join(d, identityName), func([]byte) []byte { return nil }) }, &damaged, "identity at offset 0"},
-		{"flipped journal", func(d string) { edit(journal(d), func(b []byte) []byte { b[len(b)/2] ^= 1; return b }) }, &damaged, "move it away: the node then starts empty"},
+		{"flipped journal", func(d string) { edit(journal(d), func(b []byte) []byte { b[len(b)/2] ^= 1; return b }) }, &damaged, "move the directory away"},
 		{"no journal", func(d string) { remove(journal(d)) }, &damaged, ".log at offset 0: the journal is missing"},
 		{"no CURRENT", func(d string) {
 			remove(filepath.Join(d, databaseName, "CURRENT"))
@@ -137,7 +137,7 @@ func TestRefused(t *testing.T) {
 			if err := os.Rename(filepath.Join(filled(t), databaseName), filepath.Join(d, databaseName)); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrMismatch, "restore both from one backup"},
+		}, ErrMismatch, "put back what belongs together"},
 		{"rolled back identity", func(d string) {
 			path := filepath.Join(d, identityName)
 			old, err := os.ReadFile(path)

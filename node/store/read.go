@@ -74,6 +74,9 @@ func (s *Store) row(key []byte) ([]byte, error) {
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, nil
 	}
+	if err != nil {
+		s.met(err)
+	}
 	return v, readError(err)
 }
 

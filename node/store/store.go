@@ -13,7 +13,9 @@ import (
 	"sync/atomic"
 
 	"github.com/syndtr/goleveldb/leveldb"
+	lverrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/opt"
+	"github.com/syndtr/goleveldb/leveldb/storage"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/leveldisk"
@@ -69,6 +71,8 @@ type Store struct {
 	inUse   gate
 	fatal   chan error
 	fatally sync.Once
+	ill     chan *DamagedError
+	illOnce sync.Once
 	writers sync.Pool // *commit
 	rows    *rowCache
 }
@@ -78,7 +82,7 @@ var _ core.Engine = (*Store)(nil)
 // Open opens the data directory dir; a missing or empty one is formatted under a
 // new random sid. The boot count is one higher, durably, when it returns. Errors:
 // ErrInUse, ErrNewerFormat, ErrNoDatabase, ErrNoIdentity, ErrMismatch, ErrForeign,
-// ErrUnwritable, ErrTooFewFiles, *DamagedError.
+// ErrUnwritable, ErrTooFewFiles, *DamagedError, *QuarantinedError.
 func Open(dir string, o Options) (*Store, error) {
 	limit, err := fileLimit()
 	if err != nil {
@@ -107,7 +111,7 @@ func OpenOn(d Disk, o Options) (*Store, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = cacheBytes
 	}
-	s := &Store{disk: d, rows: newRowCache(o.CacheBytes), sync: &opt.WriteOptions{Sync: true}, fatal: make(chan error, 1), writing: make(chan struct{}, 1)}
+	s := &Store{disk: d, rows: newRowCache(o.CacheBytes), sync: &opt.WriteOptions{Sync: true}, fatal: make(chan error, 1), ill: make(chan *DamagedError, 1), writing: make(chan struct{}, 1)}
 	s.inUse.idle = make(chan struct{}, 1)
 	s.writers.New = func() any { return &commit{} }
 	if err := s.openDatabase(id, o); err != nil {
@@ -137,7 +141,7 @@ func (s *Store) openDatabase(id Identity, o Options) (err error) {
 		return nil
 	}
 	if errors.Is(err, leveldisk.ErrMissing) {
-		return fmt.Errorf("%w: %s has the identity of store %v and no database; restore the directory from a backup, or move it away to start empty",
+		return fmt.Errorf("%w: %s has the identity of store %v and no database; bring back what is missing, or move the directory away to start empty, as a new store that the peers refill",
 			ErrNoDatabase, s.disk.Path(), id.SID)
 	}
 	return s.explain("open the database in "+s.disk.Path(), err)
@@ -155,8 +159,13 @@ func (s *Store) boot(id Identity) error {
 	if err != nil {
 		return err
 	}
+	if err := s.upgradeCounters(); err != nil {
+		return err
+	}
 	s.hlcBound = bound
-	id.Boot++
+	if err := s.nextStart(&id); err != nil {
+		return err
+	}
 	id.formatting = false
 	// A database without owner row behind a ready identity would be refused, so the
 	// row is written first when formatting; later boots may find it one behind.
@@ -181,6 +190,29 @@ func (s *Store) Fatal() <-chan error { return s.fatal }
 
 func (s *Store) fail(err error) {
 	s.fatally.Do(func() { s.fatal <- err })
+}
+
+// Damaged delivers the first damage that a read has met in a table. What it hides is
+// core.ErrCorrupt to whoever asks for it, and no walk gets past it: such a store is to
+// be replaced as soon as it can be spared (D4). It may go on until then.
+func (s *Store) Damaged() <-chan *DamagedError { return s.ill }
+
+// met looks at an error of a read.
+func (s *Store) met(err error) {
+	var table *lverrors.ErrCorrupted
+	var file *storage.ErrCorrupted
+	switch {
+	case errors.As(err, &table):
+		err = table
+	case errors.As(err, &file):
+		err = file
+	default:
+		return
+	}
+	var d *DamagedError
+	if errors.As(s.explain("read", err), &d) {
+		s.illOnce.Do(func() { s.ill <- d })
+	}
 }
 
 // Recovered is what the scan before opening found: replayed records, cut tails.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/leveldisk/crashfs"
 	"github.com/quoratedb/quorate/node/core"
@@ -64,7 +66,7 @@ func TestEngine(t *testing.T) {
 	if c, err := s.Counters(1); !reflect.DeepEqual(c, core.Counters{}) || err != nil {
 		t.Fatalf("absent counters: %v, %v", c, err)
 	}
-	counters := core.Counters{Keys: 1, Tombstones: 2, Bytes: 3, Hints: []core.HintCount{{Target: target, Hints: 1, Bytes: 9}}}
+	counters := core.Counters{Keys: 1, Tombstones: 2, Bytes: 3, Hints: []antientropy.HintLine{{Target: target, Hints: 1, Bytes: 9}}}
 	commitAll(t, s, 0, &core.Batch{Seq: 1,
 		Records:  []core.RecordWrite{record(1, 2, "k", object(1, "v")), record(1, 2, "gone", object(2, "x"))},
 		Hints:    []core.HintWrite{{Partition: 1, Bucket: 2, Key: []byte("k"), Target: target, Gen: 4, Object: object(3, "h")}},
@@ -207,6 +209,9 @@ func TestCorruptTable(t *testing.T) {
 	}
 	if bad == 0 {
 		t.Fatal("no damage was noticed")
+	}
+	if d := <-s.Damaged(); !strings.HasSuffix(d.File, ".ldb") || d.Offset == 0 {
+		t.Fatalf("damaged: %+v", d)
 	}
 }
 

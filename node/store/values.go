@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/node/wire"
@@ -26,17 +28,23 @@ func endSeal(dst []byte, from int) []byte {
 
 // unseal checks and strips the seal. Errors: core.ErrCorrupt.
 func unseal(b []byte) ([]byte, error) {
+	body, format, err := unsealOf(b)
+	if err == nil && format != sealFormat {
+		return nil, fmt.Errorf("%w: format %d, known is %d", core.ErrCorrupt, format, sealFormat)
+	}
+	return body, err
+}
+
+// unsealOf leaves it to the caller which formats it knows.
+func unsealOf(b []byte) (body []byte, format byte, err error) {
 	if len(b) < sealOverhead {
-		return nil, fmt.Errorf("%w: %d bytes", core.ErrCorrupt, len(b))
+		return nil, 0, fmt.Errorf("%w: %d bytes", core.ErrCorrupt, len(b))
 	}
 	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
 	if got := crc32.Checksum(body, castagnoli); got != sum {
-		return nil, fmt.Errorf("%w: CRC-32C %08x, stored %08x", core.ErrCorrupt, got, sum)
+		return nil, 0, fmt.Errorf("%w: CRC-32C %08x, stored %08x", core.ErrCorrupt, got, sum)
 	}
-	if body[0] != sealFormat {
-		return nil, fmt.Errorf("%w: format %d, known is %d", core.ErrCorrupt, body[0], sealFormat)
-	}
-	return body[1:], nil
+	return body[1:], body[0], nil
 }
 
 // appendHint: generation, then the object.
@@ -66,41 +74,73 @@ func decodeHint(b []byte) (*version.Object, uint64, error) {
 func appendCounters(dst []byte, c *core.Counters) []byte {
 	from := len(dst)
 	dst = beginSeal(dst)
-	for _, v := range [...]uint64{c.Keys, c.Tombstones, c.Bytes, uint64(len(c.Hints))} {
+	dst[from] = countersFormat
+	for _, v := range [...]uint64{c.Keys, c.Tombstones, c.Bytes, c.Expiring, uint64(len(c.Hints))} {
 		dst = binary.AppendUvarint(dst, v)
 	}
 	for i := range c.Hints {
-		dst = append(dst, c.Hints[i].Target[:]...)
-		dst = binary.AppendUvarint(dst, c.Hints[i].Hints)
-		dst = binary.AppendUvarint(dst, c.Hints[i].Bytes)
+		l := &c.Hints[i]
+		dst = append(dst, l.Target[:]...)
+		for _, v := range [...]uint64{l.Hints, l.Bytes, uint64(max(l.OldestMS, 0)), l.Dirty} {
+			dst = binary.AppendUvarint(dst, v)
+		}
 	}
 	return endSeal(dst, from)
 }
 
-// minHintCount is the least bytes one HintCount takes; it bounds what a length may claim.
-const minHintCount = len(hashring.SID{}) + 2
+// Formats of the counters row. The first had neither Expiring nor the age and mark of
+// a hint line.
+const (
+	countersFormat1 = sealFormat
+	countersFormat  = 2
+)
 
-func decodeCounters(b []byte) (c core.Counters, err error) {
-	body, err := unseal(b)
+// minHintLine is the least bytes one line takes; it bounds what a length may claim.
+const minHintLine = len(hashring.SID{}) + 2
+
+func decodeCounters(b []byte) (core.Counters, error) {
+	c, _, err := decodeCountersOf(b)
+	return c, err
+}
+
+// decodeCountersOf gives the row's format too: what an older one did not say is 0.
+func decodeCountersOf(b []byte) (c core.Counters, format byte, err error) {
+	body, format, err := unsealOf(b)
 	if err != nil {
-		return c, err
+		return c, 0, err
+	}
+	if format != countersFormat1 && format != countersFormat {
+		return c, 0, fmt.Errorf("%w: counters of format %d, known are %d and %d", core.ErrCorrupt, format, countersFormat1, countersFormat)
 	}
 	d := fields{b: body}
 	c.Keys, c.Tombstones, c.Bytes = d.uvarint(), d.uvarint(), d.uvarint()
+	if format > countersFormat1 {
+		c.Expiring = d.uvarint()
+	}
 	n := d.uvarint()
-	if n > uint64(len(d.b)/minHintCount) {
+	if n > uint64(len(d.b)/minHintLine) {
 		d.bad = true
 	}
 	if !d.bad && n > 0 {
-		c.Hints = make([]core.HintCount, n)
+		c.Hints = make([]antientropy.HintLine, n)
 		for i := range c.Hints {
-			c.Hints[i] = core.HintCount{Target: d.sid(), Hints: d.uvarint(), Bytes: d.uvarint()}
+			c.Hints[i] = d.hintLine(format)
 		}
 	}
 	if d.bad || len(d.b) != 0 {
-		return core.Counters{}, fmt.Errorf("%w: counters do not decode", core.ErrCorrupt)
+		return core.Counters{}, 0, fmt.Errorf("%w: counters do not decode", core.ErrCorrupt)
 	}
-	return c, nil
+	return c, format, nil
+}
+
+func (d *fields) hintLine(format byte) antientropy.HintLine {
+	l := antientropy.HintLine{Target: d.sid(), Hints: d.uvarint(), Bytes: d.uvarint()}
+	if format > countersFormat1 {
+		oldest := d.uvarint()
+		d.bad = d.bad || oldest > math.MaxInt64
+		l.OldestMS, l.Dirty = int64(oldest), d.uvarint()
+	}
+	return l
 }
 
 // appendOwner: sid and boot count.

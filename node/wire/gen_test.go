@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum"
@@ -131,7 +132,7 @@ func genReply(t *rapid.T) *core.Reply {
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "inspected") {
 		row := core.InspectRow{Store: genSID(t, "store"), Fallback: rapid.Bool().Draw(t, "fallback"),
-			State: core.ReplicaState(rapid.IntRange(0, int(core.Suspect)).Draw(t, "state")), Hash: rapid.Uint64().Draw(t, "hash"),
+			State: core.ReplicaState(rapid.IntRange(0, int(core.ReplicaStates)-1).Draw(t, "state")), Hash: rapid.Uint64().Draw(t, "hash"),
 			Size: int(n.Draw(t, "size")), HLC: version.HLC(rapid.Uint64().Draw(t, "hlc")), InSync: rapid.Bool().Draw(t, "in sync")}
 		for range rapid.IntRange(0, 2).Draw(t, "dots") {
 			row.Dots = append(row.Dots, version.Dot{Actor: version.Actor(rapid.Uint64().Draw(t, "actor")), Counter: rapid.Uint64().Draw(t, "counter")})
@@ -202,6 +203,14 @@ func genMessage(t *rapid.T, k core.Kind) core.Message {
 		m.Object, m.Target = genObject(t), genSID(t, "target")
 	case core.MsgReadReply:
 		m.Object = maybeObject(t)
+	}
+	switch k {
+	case core.MsgExchange:
+		m.N, m.Exchange = rapid.Byte().Draw(t, "n"), genExchange(t, antientropy.Kind(rapid.IntRange(0, int(antientropy.KindCount)-1).Draw(t, "exchange kind")))
+	case core.MsgRoundAsk, core.MsgRoundWord:
+		m.Round = genRound(t, k == core.MsgRoundWord)
+	case core.MsgMark, core.MsgMarkMet:
+		m.Gen = rapid.Uint64().Draw(t, "generation")
 	}
 	if k == core.MsgRead || k == core.MsgReadReply {
 		m.Fallback = rapid.Bool().Draw(t, "fallback")

@@ -23,7 +23,10 @@ import (
 const (
 	// ProtocolMin and ProtocolMax are the message versions this binary speaks. The
 	// hello exchanges them.
-	ProtocolMin, ProtocolMax uint16 = 2, 2
+	ProtocolMin, ProtocolMax uint16 = 2, 3
+	// protocolConvergence brought exchanges, purge rounds and marks. The rest is as it
+	// was, so that a cluster can be upgraded node by node.
+	protocolConvergence uint16 = 3
 	// RecordFormat is the first byte of every stored record.
 	RecordFormat = 1
 )
@@ -78,6 +81,12 @@ func SizeHint(m *core.Message) int {
 		r := &m.Rows[i]
 		n += 48 + len(r.Key) + len(r.Cursor) + r.Object.Size()
 	}
+	if x := m.Exchange; x != nil {
+		n += int(x.Size())
+	}
+	if w := m.Round; w != nil {
+		n += roundSize(w)
+	}
 	if q := m.Request; q != nil {
 		n += 128 + len(q.Bucket) + len(q.Key) + len(q.Value) + len(q.ContentType) + vectorSize(q.Context.Seen) + vectorSize(q.After.Seen) +
 			len(q.List.Prefix) + len(q.List.Start) + len(q.List.After)
@@ -95,6 +104,13 @@ func SizeHint(m *core.Message) int {
 		}
 	}
 	return n
+}
+
+func roundSize(w *core.RoundWords) int {
+	if w.Report != nil {
+		return 64 + vectorSize(w.Report.Cut)
+	}
+	return 64 + vectorSize(w.Confirmation.Seen)
 }
 
 func vectorSize(v version.Vector) int { return 8 + 18*len(v) }

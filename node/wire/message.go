@@ -28,11 +28,21 @@ var messageFlags = [core.KindCount]byte{
 	core.MsgHintPage:  msgMore,
 }
 
+// protocolOf is the version that a kind came with; its bytes have not changed since.
+// A message is sent as that, so that it is understood by all who can: from convergence
+// on core sends the newer kinds only once all stores of the ring know them.
+func protocolOf(k core.Kind) uint16 {
+	if k >= core.MsgExchange {
+		return protocolConvergence
+	}
+	return ProtocolMin
+}
+
 // AppendMessage appends m as the body of a frame: version, kind, what is in every
 // message, then the fields of its kind. From, To and Request.Waiter stay behind.
 // What m points at is valid; m is of a known kind.
 func AppendMessage(dst []byte, m *core.Message) []byte {
-	dst = append(dst, byte(ProtocolMax), byte(m.Kind))
+	dst = append(dst, byte(protocolOf(m.Kind)), byte(m.Kind))
 	dst = binary.AppendUvarint(dst, m.RingVersion)
 	dst = binary.AppendUvarint(dst, m.Epoch)
 	dst = binary.AppendUvarint(dst, uint64(m.Partition))
@@ -82,6 +92,12 @@ func appendBody(dst []byte, m *core.Message) []byte {
 		return appendRows(dst, m.Rows, true)
 	case core.MsgHintDone:
 		return appendRows(dst, m.Rows, false)
+	case core.MsgExchange:
+		return appendExchange(dst, m.N, m.Exchange)
+	case core.MsgRoundAsk, core.MsgRoundWord:
+		return appendRound(dst, m.Round, m.Kind == core.MsgRoundWord)
+	case core.MsgMark, core.MsgMarkMet:
+		return binary.AppendUvarint(dst, m.Gen)
 	}
 	return dst // hint notice: the head says it all
 }
@@ -111,6 +127,9 @@ func DecodeMessage(b []byte) (core.Message, error) {
 	m := core.Message{Kind: core.Kind(b[1])}
 	if m.Kind == 0 || m.Kind >= core.KindCount {
 		return core.Message{}, fmt.Errorf("%w: message kind %d", ErrMalformed, b[1])
+	}
+	if v := uint16(b[0]); v != protocolOf(m.Kind) {
+		return core.Message{}, fmt.Errorf("%w: %s message of version %d", ErrMalformed, m.Kind, v)
 	}
 	d.head(&m)
 	d.body(&m)
@@ -193,6 +212,12 @@ func (d *decoder) body(m *core.Message) {
 		m.Rows = d.rows(true)
 	case core.MsgHintDone:
 		m.Rows = d.rows(false)
+	case core.MsgExchange:
+		m.N, m.Exchange = d.exchange()
+	case core.MsgRoundAsk, core.MsgRoundWord:
+		m.Round = d.round(m.Kind == core.MsgRoundWord)
+	case core.MsgMark, core.MsgMarkMet:
+		m.Gen = d.uvarint()
 	}
 }
 

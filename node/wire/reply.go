@@ -178,7 +178,7 @@ func (d *decoder) inspect() []core.InspectRow {
 		r.Store = d.sid()
 		f := d.flags(insKnown)
 		r.Fallback, r.InSync = f&insFallback != 0, f&insInSync != 0
-		r.State = core.ReplicaState(d.upTo(byte(core.Suspect)))
+		r.State = core.ReplicaState(d.upTo(byte(core.ReplicaStates - 1)))
 		r.Hash = d.u64()
 		r.HLC = version.HLC(d.u64())
 		r.Size = d.number()

@@ -178,7 +178,7 @@ func TestRefused(t *testing.T) {
 		"unknown code":    forwarded(func(r *core.Reply) { r.Code = core.CodeCount }),
 		"unknown outcome": forwarded(func(r *core.Reply) { r.Outcome = core.Unknown + 1 }),
 		"unknown reason":  forwarded(func(r *core.Reply) { r.Failed = []quorum.Failure{{Reason: 200}} }),
-		"unknown state":   forwarded(func(r *core.Reply) { r.Inspect = []core.InspectRow{{State: core.Suspect + 1}} }),
+		"unknown state":   forwarded(func(r *core.Reply) { r.Inspect = []core.InspectRow{{State: core.ReplicaStates}} }),
 		"rows":            AppendMessage(nil, &core.Message{Kind: core.MsgHintDone, Rows: manyRows(MaxRows + 1)}),
 		"scan limit":      AppendMessage(nil, &core.Message{Kind: core.MsgScan, Limit: MaxRows + 1}),
 	} {

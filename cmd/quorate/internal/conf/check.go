@@ -26,6 +26,11 @@ const (
 	shutdownMax    = 10 * time.Minute
 	labelMax       = 64
 	bytesUnlimited = int64(1) << 50
+
+	repairFloorMin = int64(1) << 20 // below it a request between replicas waits longer than it is waited for
+	repairRateMax  = int64(4) << 30
+	scrubMin       = time.Minute
+	scrubMax       = 90 * 24 * time.Hour
 )
 
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
@@ -68,16 +73,32 @@ func check(l *Loaded) error {
 		{"max-value-bytes", int64(c.MaxValueBytes), 1, valueBytesMax},
 		{"max-in-flight", int64(c.MaxInFlight), 1, inFlightMax},
 		{"hint-bytes-max", c.HintBytesMax, 0, bytesUnlimited},
+		{"repair-floor", c.RepairFloor, repairFloorMin, repairRateMax},
+		{"repair-ceiling", c.RepairCeiling, c.RepairFloor, repairRateMax},
 		{"disk-reserve-bytes", c.DiskReserve, 0, bytesUnlimited},
 	} {
 		if r.v < r.low || r.v > r.high {
 			fault(r.key, fmt.Errorf("%d is outside %d to %d", r.v, r.low, r.high))
 		}
 	}
+	for _, d := range []struct {
+		key          string
+		v, low, high time.Duration
+	}{
+		{"repair-p99-target", c.RepairTarget, time.Millisecond, time.Minute},
+		{"scrub-every", c.ScrubEvery, scrubMin, scrubMax},
+	} {
+		if d.v < d.low || d.v > d.high {
+			fault(d.key, fmt.Errorf("%v is outside %v to %v", d.v, d.low, d.high))
+		}
+	}
 	fault("log-level", oneOf(c.LogLevel, "debug", "info", "warn", "error"))
 	fault("log-format", oneOf(c.LogFormat, "text", "json", "auto"))
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > shutdownMax {
 		fault("shutdown-timeout", fmt.Errorf("%v is outside 0s to %v", c.ShutdownTimeout, shutdownMax))
+	}
+	if c.HintAge < 0 {
+		fault("hint-age", fmt.Errorf("%v is below 0s", c.HintAge))
 	}
 	faults = append(faults, samePort(l)...)
 	return errors.Join(faults...)

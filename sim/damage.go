@@ -1,0 +1,78 @@
+package sim
+
+import (
+	"cmp"
+	"math/rand/v2"
+)
+
+// flip damages one synced record of an owner, one that every other owner has: what is
+// damaged is lost until it is mended (D4).
+func (n *node) flip(r *rand.Rand) {
+	w := n.w
+	for _, o := range w.nodes {
+		if o.doubted || o.original != nil || o.eng.damaged() > 0 {
+			return
+		}
+	}
+	if w.auth.whole() != "" {
+		return
+	}
+	p := r.IntN(len(n.eng.parts))
+	rows := &n.eng.parts[p]
+	ring := w.auth.ringAt(w.auth.state.Version)
+	var keys []recordKey
+	for _, k := range rows.keys() { // the only copy is nobody's to mend
+		if b, ok := ring.BucketByID(k.bucket); ok && ring.N(b, uint32(p)) > 1 {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) > 0 {
+		n.damage(uint32(p), keys[r.IntN(len(keys))])
+	}
+}
+
+func (n *node) damage(p uint32, k recordKey) {
+	rows := &n.eng.parts[p]
+	n.w.note("%s: the record of %q in p%d is damaged", n.name, k.key, p)
+	n.w.probe.hit(pFlipped)
+	if kt := n.w.truth.keys[truthKey(k)]; kt != nil {
+		n.w.truth.lostRow(n, kt, rows.records[k])
+	}
+	if rows.corrupt == nil {
+		rows.corrupt = map[recordKey]bool{}
+	}
+	rows.corrupt[k] = true
+	n.w.truth.durable("damage")
+}
+
+func (k recordKey) compare(o recordKey) int {
+	return cmp.Or(cmp.Compare(k.bucket, o.bucket), cmp.Compare(k.key, o.key))
+}
+
+// damaged counts the records that fail their checksums.
+func (e *engine) damaged() (n int) {
+	for i := range e.parts {
+		n += len(e.parts[i].corrupt)
+	}
+	return n
+}
+
+// rot changes one row of the leaf index (D5).
+func (n *node) rot(r *rand.Rand) {
+	p := r.IntN(len(n.eng.parts))
+	rows := &n.eng.parts[p]
+	keys := rows.keys()
+	if len(keys) == 0 {
+		return
+	}
+	k := keys[r.IntN(len(keys))]
+	leaf := rows.leaves[k]
+	leaf.version ^= 1 << r.IntN(64)
+	rows.leaves[k] = leaf
+	if rows.rotted == nil {
+		rows.rotted = map[recordKey]bool{}
+	}
+	rows.rotted[k] = true
+	n.w.note("%s: the leaf row of %q in p%d is wrong", n.name, k.key, p)
+	n.w.probe.hit(pLeafRot)
+}
