@@ -85,10 +85,10 @@ func (r *Replica) compact() {
 		return
 	}
 	r.dropTombstones(base+1, to)
-	r.log.cutHead(to)
 	assert.That(to <= r.hard.Applied, "S8", "cut to %d, applied %d", to, r.hard.Applied)
-	r.hard.Base, r.hardDirty = r.log.base, true
 	r.write(Write{Kind: CutHead, Index: to})
+	r.log.cutHead(to)
+	r.hard.Base, r.hardDirty = r.log.base, true
 }
 
 // leastApplied is what every store that holds the log has applied and synced.

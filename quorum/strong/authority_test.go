@@ -18,7 +18,6 @@ type authority struct {
 	changed time.Duration
 	ready   []hashring.SID // learners
 	target  []hashring.SID // V' of the move under way
-	count   int
 }
 
 func (a *authority) draw() string {
@@ -53,12 +52,19 @@ func (a *authority) tellAll() {
 // tellRing brings the present ring state to a node, late.
 func (w *world) tellRing(n *node) {
 	d := w.between(ms, 40*ms)
+	if n.slot == w.deaf {
+		d = 100 * ms
+	}
 	if !w.calm && w.chance(0.2) {
 		d = w.between(40*ms, 1500*ms)
 	}
 	life := n.life
 	w.after(d, func() {
 		c := w.ring.cfg
+		if n.slot == w.deaf {
+			w.tellRing(n)
+			return
+		}
 		if n.life != life || c.Epoch < n.knows.Epoch {
 			return
 		}

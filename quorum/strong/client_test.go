@@ -21,27 +21,26 @@ type history struct {
 	values int
 	adds   map[string]int // increments by counter
 	done   int
-	reads  map[string]int // answered, by level
 }
 
 // countOp is an operation on a counter. Every increment of a counter adds another power
 // of two, so that a sum tells which of them are in it.
 type countOp struct {
-	key          string
-	call, ret    time.Duration
-	bit          int64 // 0: a read
-	sum          int64 // with ok
-	ok, unknown  bool
-	client, node string
+	key         string
+	call, ret   time.Duration
+	bit         int64 // 0: a read
+	sum         int64 // with ok
+	ok, unknown bool
 }
 
 // client makes one operation after the other.
 type client struct {
-	w     *world
-	id    int
-	last  map[string]seenValue
-	n     int
-	quiet bool
+	w      *world
+	id     int
+	last   map[string]seenValue
+	n      int
+	quiet  bool
+	served *node
 }
 
 type seenValue struct {
@@ -176,6 +175,9 @@ func (o *operation) try() {
 			n = p
 		}
 	}
+	if o.c.served != nil && w.chance(0.4) {
+		n = o.c.served // clients go where they were served last
+	}
 	a := &attempt{op: o, node: n.slot}
 	patience := w.between(60*ms, 700*ms)
 	d := w.between(ms/10, 3*ms)
@@ -280,6 +282,9 @@ func (o *operation) result(a *attempt, reply Reply) {
 		return
 	}
 	a.done = true
+	if reply.Outcome == OK {
+		o.c.served = w.nodes[a.node]
+	}
 	if o.ghost && reply.Outcome == OK && reply.Version != o.version {
 		fail("S12", "a copy of a finished request is answered with version %v, it was %v", reply.Version, o.version)
 	}

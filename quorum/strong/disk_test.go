@@ -111,9 +111,13 @@ func (d *disk) load(l Load) (rows []Row, next []byte, more bool) {
 type view struct {
 	*disk
 	staged []Write
+	cut    func() // before the log's front goes
 }
 
 func (v *view) Stage(w Write) {
+	if w.Kind == CutHead {
+		v.cut()
+	}
 	v.staged = append(v.staged, w)
 	v.apply(w)
 }

@@ -54,12 +54,18 @@ func TestModel(t *testing.T) {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 77)), link: map[[2]int]bool{}, created: map[Position]*Entry{}, requests: map[RequestID]uint64{},
+	w := &world{rng: rand.New(rand.NewPCG(seed, 77)), link: map[[2]int]bool{}, deaf: -1, created: map[Position]*Entry{}, requests: map[RequestID]uint64{},
 		keys: map[string][]*Entry{}, trace: func(string, ...any) {}, wallStart: 1_800_000_000_000, count: map[string]int{}}
 	w.hist = history{w: w, adds: map[string]int{}}
 	w.faults = drawFaults(w)
 	w.opts = Options{Heartbeat: 50 * ms, Retry: 60 * ms, Silence: 400 * ms, Disk: 500 * ms, CommitDelay: 2 * ms, Window: 3 * time.Second,
 		LogEntries: 24, CutEntries: 4, CacheBytes: 600, AppendBytes: 300, InFlight: 6, Pending: 40, KeyInFlight: 4, Apply: 5, SliceRows: 2}
+	if w.chance(0.3) { // slowly, entry by entry
+		w.opts.AppendBytes, w.opts.InFlight = 1, 1
+	}
+	if w.chance(0.3) { // an idle primary learns late that it is none
+		w.opts.Heartbeat, w.opts.Retry, w.opts.Silence = 300*ms, 200*ms, 800*ms
+	}
 	for i := range w.faults.stores {
 		n := &node{w: w, slot: i, sid: w.newSID(), disk: newDisk()}
 		w.nodes = append(w.nodes, n)
@@ -95,7 +101,8 @@ func drawFaults(w *world) faults {
 	}
 	f := faults{loss: pick(0.6, 0.25), dup: pick(0.5, 0.3), slow: pick(0.6, 0.15), slowSync: pick(0.5, 0.05),
 		crash: every(0.7, 300*ms), pause: every(0.5, 400*ms), cut: every(0.6, 300*ms), change: every(0.7, 250*ms),
-		clock: w.chance(0.4), suspect: w.chance(0.3), clients: 2 + w.rng.IntN(5), v: 3, lifetime: 8 * time.Second}
+		island: every(0.4, 500*ms),
+		clock:  w.chance(0.4), suspect: w.chance(0.3), clients: 2 + w.rng.IntN(5), v: 3, lifetime: 8 * time.Second}
 	if w.chance(0.2) {
 		f.v = 1 + w.rng.IntN(5)
 	}
@@ -144,6 +151,7 @@ func (w *world) nemesis() {
 	every(w.faults.crash, func() { w.crashOne(node()) })
 	every(w.faults.pause, func() { w.pauseOne(node()) })
 	every(w.faults.cut, w.cutSome)
+	every(w.faults.island, w.island)
 	every(w.faults.change, func() {
 		if w.chance(0.4) {
 			w.ring.newPrimary(hashring.SID{})
@@ -187,7 +195,7 @@ func (w *world) crashFor(n *node, d time.Duration) {
 // damage makes a store forget what it promised and acked; it knows that something is
 // wrong with it (D4).
 func (w *world) damage(n *node) {
-	if len(w.ring.cfg.Sets[0]) < 3 || len(w.ring.cfg.Sets[len(w.ring.cfg.Sets)-1]) < 3 {
+	if slices.Contains(w.ring.target, n.sid) || len(w.ring.cfg.Sets[0]) < 3 || len(w.ring.cfg.Sets[len(w.ring.cfg.Sets)-1]) < 3 {
 		return
 	}
 	n.suspect = true
@@ -241,11 +249,21 @@ func (w *world) pauseOne(n *node) {
 // cutSome cuts links: one way, one store off, two halves.
 func (w *world) cutSome() {
 	clear(w.link)
+	w.deaf = -1
 	if w.chance(0.3) {
 		return
 	}
 	w.count["cut"]++
 	off := w.rng.IntN(len(w.nodes))
+	if p := w.at(w.ring.cfg.Primary); p != nil && w.chance(0.5) {
+		off = p.slot
+	}
+	if w.chance(0.6) { // it does not hear of the ring either, but clients reach it
+		w.deaf = off
+	}
+	if w.chance(0.4) {
+		return
+	}
 	half := w.rng.Perm(len(w.nodes))
 	for i := range w.nodes {
 		for j := range w.nodes {
@@ -261,9 +279,33 @@ func (w *world) cutSome() {
 	}
 }
 
+// island leaves the primary, or a coordinator, alone with its clients: it hears of no
+// ring and of no other store, or hears and cannot be heard, or the other way round.
+func (w *world) island() {
+	clear(w.link)
+	w.count["island"]++
+	off := w.at(w.ring.cfg.Primary)
+	if off == nil || w.chance(0.2) {
+		off = w.nodes[w.rng.IntN(len(w.nodes))]
+	}
+	way := w.rng.IntN(4)
+	for i := range w.nodes {
+		w.link[[2]int{i, off.slot}] = way != 1
+		w.link[[2]int{off.slot, i}] = way != 2
+	}
+	w.link[[2]int{off.slot, off.slot}] = false
+	w.deaf = off.slot
+	w.after(w.between(800*ms, 3*time.Second), func() {
+		if w.deaf == off.slot {
+			clear(w.link)
+			w.after(w.between(0, 60*ms), func() { w.deaf = -1 })
+		}
+	})
+}
+
 // heal ends the faults.
 func (w *world) heal() {
-	w.calm = true
+	w.calm, w.deaf = true, -1
 	w.trace("calm")
 	clear(w.link)
 	for _, n := range w.nodes {

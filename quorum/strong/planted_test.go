@@ -4,6 +4,7 @@ package strong
 
 import (
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -28,8 +29,14 @@ func TestPlanted(t *testing.T) {
 		found := false
 		for seed := uint64(1); seed <= uint64(*plantSeeds) && !found; seed++ {
 			w := newWorld(seed)
+			if *plantOnly != "" && seed == *modelFirst && *modelTrace {
+				w.trace = func(format string, args ...any) { fmt.Printf("%10v ", w.now); fmt.Printf(format+"\n", args...) }
+			}
 			if err := w.play(); err != nil {
 				found = true
+				if *modelTrace {
+					fmt.Println(w)
+				}
 				text, _, _ := strings.Cut(err.Error(), "\n")
 				t.Logf("%-28s seed %3d  %.150s", bug, seed, text)
 			}

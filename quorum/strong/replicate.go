@@ -38,7 +38,7 @@ func (r *Replica) findPeers() {
 		}
 		p := l.peer(s)
 		if p == nil {
-			p = &peer{sid: s, next: r.log.lastIndex() + 1, sentAt: r.now.Mono - r.opts.Heartbeat}
+			p = &peer{sid: s, next: r.log.lastIndex() + 1, probing: true, probeNow: true}
 		}
 		p.member = r.cfg.IsMember(s)
 		peers = append(peers, p)

@@ -31,6 +31,7 @@ type world struct {
 	steps, events int
 
 	link      map[[2]int]bool // cut, by slot
+	deaf      int             // slot that hears nothing of the ring, -1: none
 	log       []*Entry        // committed, from index 1
 	created   map[Position]*Entry
 	requests  map[RequestID]uint64 // effects, by request id
@@ -45,13 +46,13 @@ type world struct {
 
 // faults of one run: each seed draws its own mixture.
 type faults struct {
-	loss, dup, slow    float64 // of messages
-	crash, pause, cut  time.Duration
-	slowSync           float64
-	change             time.Duration // between commands of the authority
-	clock, suspect     bool
-	clients, stores, v int
-	lifetime           time.Duration
+	loss, dup, slow           float64 // of messages
+	crash, pause, cut, island time.Duration
+	slowSync                  float64
+	change                    time.Duration // between commands of the authority
+	clock, suspect            bool
+	clients, stores, v        int
+	lifetime                  time.Duration
 }
 
 type event struct {
@@ -158,7 +159,7 @@ func (n *node) start() {
 	n.up, n.paused = true, false
 	n.life++
 	n.boot++
-	n.view = &view{disk: n.disk.clone()}
+	n.view = &view{disk: n.disk.clone(), cut: n.committed}
 	saved := n.view.saved()
 	saved.Suspect = n.suspect
 	n.seq, n.batches, n.gated, n.syncing, n.inbox, n.wakeAt, n.stepAt, n.reads, n.readsWake = 0, nil, nil, false, nil, 0, false, nil, 0
