@@ -52,7 +52,7 @@ func (a *authority) tellAll() {
 // tellRing brings the present ring state to a node, late.
 func (w *world) tellRing(n *node) {
 	d := w.between(ms, 40*ms)
-	if n.slot == w.deaf {
+	if w.now < n.deaf {
 		d = 100 * ms
 	}
 	if !w.calm && w.chance(0.2) {
@@ -61,7 +61,7 @@ func (w *world) tellRing(n *node) {
 	life := n.life
 	w.after(d, func() {
 		c := w.ring.cfg
-		if n.slot == w.deaf {
+		if w.now < n.deaf {
 			w.tellRing(n)
 			return
 		}

@@ -45,7 +45,7 @@ func TestModel(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%8d %s", total[k], k)
 	}
-	for _, must := range []string{"T1", "T2", "T3", "T4", "activate", "learners", "snapshot", "crash", "pause", "cut", "suspect", "pull", "op ok", "op unknown", "op mismatch",
+	for _, must := range []string{"T1", "T2", "T3", "T4", "activate", "learners", "snapshot", "crash", "pause", "cut", "suspect", "island", "betray", "burst", "deaf", "pull", "op ok", "op unknown", "op mismatch",
 		"read 0 quorum=false", "read 1 quorum=false", "read 2 quorum=true", "read stale"} {
 		if total[must] == 0 && *modelSeeds >= 40 {
 			t.Errorf("no %s in %d seeds", must, *modelSeeds)
@@ -54,7 +54,7 @@ func TestModel(t *testing.T) {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 77)), link: map[[2]int]bool{}, deaf: -1, created: map[Position]*Entry{}, requests: map[RequestID]uint64{},
+	w := &world{rng: rand.New(rand.NewPCG(seed, 77)), link: map[[2]int]bool{}, lags: map[[2]int]time.Duration{}, created: map[Position]*Entry{}, requests: map[RequestID]uint64{},
 		keys: map[string][]*Entry{}, trace: func(string, ...any) {}, wallStart: 1_800_000_000_000, count: map[string]int{}}
 	w.hist = history{w: w, adds: map[string]int{}}
 	w.faults = drawFaults(w)
@@ -101,8 +101,8 @@ func drawFaults(w *world) faults {
 	}
 	f := faults{loss: pick(0.6, 0.25), dup: pick(0.5, 0.3), slow: pick(0.6, 0.15), slowSync: pick(0.5, 0.05),
 		crash: every(0.7, 300*ms), pause: every(0.5, 400*ms), cut: every(0.6, 300*ms), change: every(0.7, 250*ms),
-		island: every(0.4, 500*ms),
-		clock:  w.chance(0.4), suspect: w.chance(0.3), clients: 2 + w.rng.IntN(5), v: 3, lifetime: 8 * time.Second}
+		island: every(0.3, 500*ms), betray: every(0.3, 400*ms), burst: every(0.3, 600*ms), lag: every(0.3, 500*ms), deafen: every(0.3, 600*ms),
+		clock: w.chance(0.4), suspect: w.chance(0.3), clients: 2 + w.rng.IntN(5), v: 3, lifetime: 8 * time.Second}
 	if w.chance(0.2) {
 		f.v = 1 + w.rng.IntN(5)
 	}
@@ -132,184 +132,14 @@ func (w *world) play() error {
 	return w.hist.judge()
 }
 
-// nemesis starts what goes wrong, each at its own pace.
-func (w *world) nemesis() {
-	every := func(d time.Duration, do func()) {
-		if d == 0 {
-			return
-		}
-		var loop func()
-		loop = func() {
-			if !w.calm {
-				do()
-				w.after(w.between(d/4, 2*d), loop)
-			}
-		}
-		w.after(w.between(d/4, 2*d), loop)
-	}
-	node := func() *node { return w.nodes[w.rng.IntN(len(w.nodes))] }
-	every(w.faults.crash, func() { w.crashOne(node()) })
-	every(w.faults.pause, func() { w.pauseOne(node()) })
-	every(w.faults.cut, w.cutSome)
-	every(w.faults.island, w.island)
-	every(w.faults.change, func() {
-		if w.chance(0.4) {
-			w.ring.newPrimary(hashring.SID{})
-		} else {
-			w.ring.move()
-		}
-	})
-	if w.faults.clock {
-		every(300*ms, func() { node().skew = int64(w.rng.IntN(4000) - 2000) })
-	}
-	every(500*ms, w.reformat)
-}
-
-func (w *world) crashOne(n *node) {
-	if !n.up {
-		return
-	}
-	if w.chance(0.1) { // all power lost
-		for _, o := range w.nodes {
-			if o.up {
-				w.crashFor(o, w.between(5*ms, 400*ms))
-			}
-		}
-		return
-	}
-	w.crashFor(n, w.between(2*ms, 1500*ms))
-}
-
-func (w *world) crashFor(n *node, d time.Duration) {
-	n.crash()
-	if w.faults.suspect && w.chance(0.3) && !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.suspect }) {
-		w.damage(n)
-	}
-	w.after(d, func() {
-		if !n.up {
-			n.start()
-		}
-	})
-}
-
-// damage makes a store forget what it promised and acked; it knows that something is
-// wrong with it (D4).
-func (w *world) damage(n *node) {
-	if slices.Contains(w.ring.target, n.sid) || len(w.ring.cfg.Sets[0]) < 3 || len(w.ring.cfg.Sets[len(w.ring.cfg.Sets)-1]) < 3 {
-		return
-	}
-	n.suspect = true
-	w.count["suspect"]++
-	w.trace("%s has forgotten", n.name())
-	d := n.disk
-	keep := d.hard.Commit
-	for i := d.hard.Commit + 1; d.entries[i] != nil; i++ {
-		if w.chance(0.5) {
-			keep = i
-		} else {
-			break
-		}
-	}
-	d.apply(Write{Kind: CutTail, Index: keep + 1})
-	d.hard.Promised = d.hard.Base.Epoch
-	if e := d.entries[keep]; e != nil {
-		d.hard.Promised = e.Epoch
-	}
-}
-
-// reformat gives a suspect store that counts nowhere a new disk and name.
-func (w *world) reformat() {
-	for _, n := range w.nodes {
-		if !n.suspect || w.ring.cfg.Holds(n.sid) || !w.ring.cfg.Activated || slices.Contains(w.ring.target, n.sid) {
-			continue
-		}
-		if n.up {
-			n.crash()
-		}
-		n.sid, n.disk, n.suspect = w.newSID(), newDisk(), false
-		n.start()
-	}
-}
-
-func (w *world) pauseOne(n *node) {
-	if !n.up || n.paused {
-		return
-	}
-	n.paused = true
-	w.count["pause"]++
-	life := n.life
-	w.after(w.between(20*ms, 2*time.Second), func() {
-		if n.life == life {
-			n.paused = false
-			n.schedule()
-		}
-	})
-}
-
-// cutSome cuts links: one way, one store off, two halves.
-func (w *world) cutSome() {
-	clear(w.link)
-	w.deaf = -1
-	if w.chance(0.3) {
-		return
-	}
-	w.count["cut"]++
-	off := w.rng.IntN(len(w.nodes))
-	if p := w.at(w.ring.cfg.Primary); p != nil && w.chance(0.5) {
-		off = p.slot
-	}
-	if w.chance(0.6) { // it does not hear of the ring either, but clients reach it
-		w.deaf = off
-	}
-	if w.chance(0.4) {
-		return
-	}
-	half := w.rng.Perm(len(w.nodes))
-	for i := range w.nodes {
-		for j := range w.nodes {
-			switch kind := w.rng.IntN(6); {
-			case i == off && j != off && half[0]%3 != 0, j == off && i != off && half[0]%3 != 1:
-				w.link[[2]int{i, j}] = half[1]%2 == 0
-			case half[1]%2 == 1 && (half[i] < len(w.nodes)/2) != (half[j] < len(w.nodes)/2):
-				w.link[[2]int{i, j}] = true
-			case kind == 0:
-				w.link[[2]int{i, j}] = half[0]%2 == 0
-			}
-		}
-	}
-}
-
-// island leaves the primary, or a coordinator, alone with its clients: it hears of no
-// ring and of no other store, or hears and cannot be heard, or the other way round.
-func (w *world) island() {
-	clear(w.link)
-	w.count["island"]++
-	off := w.at(w.ring.cfg.Primary)
-	if off == nil || w.chance(0.2) {
-		off = w.nodes[w.rng.IntN(len(w.nodes))]
-	}
-	way := w.rng.IntN(4)
-	for i := range w.nodes {
-		w.link[[2]int{i, off.slot}] = way != 1
-		w.link[[2]int{off.slot, i}] = way != 2
-	}
-	w.link[[2]int{off.slot, off.slot}] = false
-	w.deaf = off.slot
-	w.after(w.between(800*ms, 3*time.Second), func() {
-		if w.deaf == off.slot {
-			clear(w.link)
-			w.after(w.between(0, 60*ms), func() { w.deaf = -1 })
-		}
-	})
-}
-
 // heal ends the faults.
 func (w *world) heal() {
-	w.calm, w.deaf = true, -1
+	w.calm = true
+	clear(w.lags)
 	w.trace("calm")
 	clear(w.link)
 	for _, n := range w.nodes {
-		n.skew = 0
+		n.skew, n.deaf = 0, 0
 		if !n.up {
 			n.start()
 		}

@@ -30,9 +30,9 @@ type world struct {
 	calm          bool // the faults are over
 	steps, events int
 
-	link      map[[2]int]bool // cut, by slot
-	deaf      int             // slot that hears nothing of the ring, -1: none
-	log       []*Entry        // committed, from index 1
+	link      map[[2]int]bool          // cut, by slot
+	lags      map[[2]int]time.Duration // added, by slot
+	log       []*Entry                 // committed, from index 1
 	created   map[Position]*Entry
 	requests  map[RequestID]uint64 // effects, by request id
 	keys      map[string][]*Entry  // committed effects by key
@@ -46,13 +46,13 @@ type world struct {
 
 // faults of one run: each seed draws its own mixture.
 type faults struct {
-	loss, dup, slow           float64 // of messages
-	crash, pause, cut, island time.Duration
-	slowSync                  float64
-	change                    time.Duration // between commands of the authority
-	clock, suspect            bool
-	clients, stores, v        int
-	lifetime                  time.Duration
+	loss, dup, slow                                       float64 // of messages
+	crash, pause, cut, island, betray, burst, lag, deafen time.Duration
+	slowSync                                              float64
+	change                                                time.Duration // between commands of the authority
+	clock, suspect                                        bool
+	clients, stores, v                                    int
+	lifetime                                              time.Duration
 }
 
 type event struct {
@@ -101,6 +101,7 @@ type node struct {
 	slot       int
 	sid        hashring.SID
 	up         bool
+	deaf       time.Duration // until then it hears nothing of the ring
 	paused     bool
 	suspect    bool
 	life       int
@@ -352,7 +353,7 @@ func (w *world) send(from *node, to hashring.SID, m *Message) {
 		copies = 2
 	}
 	for range copies {
-		d := w.between(ms/10, 2*ms)
+		d := w.between(ms/10, 2*ms) + w.lags[[2]int{from.slot, n.slot}]
 		if !w.calm && w.chance(w.faults.slow) {
 			d = w.between(2*ms, 1500*ms)
 		}
