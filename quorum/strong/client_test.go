@@ -38,7 +38,6 @@ type client struct {
 	w      *world
 	id     int
 	last   map[string]seenValue
-	n      int
 	quiet  bool
 	served *node
 }

@@ -43,9 +43,9 @@ func (d *disk) apply(w Write) {
 	case CutHead:
 		maps.DeleteFunc(d.entries, func(i uint64, _ *Entry) bool { return i <= w.Index })
 	case PutValue:
-		d.gen(w.Generation).values[keyOf(w.Row.Bucket, w.Row.Key)] = w.Row
+		d.gen(w.Generation).values[testKey(w.Row.Bucket, w.Row.Key)] = w.Row
 	case DropValue:
-		delete(d.gen(w.Generation).values, keyOf(w.Row.Bucket, w.Row.Key))
+		delete(d.gen(w.Generation).values, testKey(w.Row.Bucket, w.Row.Key))
 	case PutCompletion:
 		d.gen(w.Generation).done[w.Row.Done.ID] = w.Row.Done
 	case Expire:
@@ -126,7 +126,7 @@ func (v *view) Entry(i uint64) (*Entry, error) { return v.entries[i], nil }
 
 func (v *view) Value(g uint64, b hashring.BucketID, key []byte) (*Value, error) {
 	if s := v.gens[g]; s != nil {
-		return s.values[keyOf(b, key)].Value, nil
+		return s.values[testKey(b, key)].Value, nil
 	}
 	return nil, nil
 }
@@ -154,3 +154,5 @@ func sameState(a, b *state) string {
 	}
 	return ""
 }
+
+func testKey(b hashring.BucketID, key []byte) string { return string(appendKey(nil, b, key)) }

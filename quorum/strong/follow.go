@@ -136,7 +136,7 @@ func (r *Replica) onPeek(from hashring.SID, m *Message) {
 
 // current is the newest value of a key in this log, and its index.
 func (r *Replica) current(b hashring.BucketID, key []byte) (v *Value, index uint64, err error) {
-	if n, ok := r.log.newest[keyOf(b, key)]; ok && !plant.Is(plant.StrongNoOverlay) {
+	if n, ok := r.log.of(b, key); ok && !plant.Is(plant.StrongNoOverlay) {
 		return r.log.cached(n.index).Value, n.index, nil
 	}
 	v, err = r.store.Value(r.hard.Generation, b, key)

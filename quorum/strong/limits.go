@@ -12,17 +12,19 @@ type Options struct {
 	CommitDelay time.Duration
 	Window      time.Duration // 0: 10 min. How long a request id is known
 
-	LogEntries  int // 0: 8,192. The log is cut behind it though a follower may lack it
-	LogBytes    int // 0: 32 MiB. The same in bytes
-	CutEntries  int // 0: 256. Least number of entries to cut at once: a range deletion each
-	CacheBytes  int // 0: 4 MiB. Entries kept in memory although they are applied and synced
-	AppendBytes int // 0: 256 KiB of entries in a message; always at least one entry
-	InFlight    int // 0: 1,024 entries on their way to a follower
-	Pending     int // 0: 4,096 operations and reads that wait; more are refused
-	KeyInFlight int // 0: 64 writes of one key that wait; more are refused (429)
-	Apply       int // 0: 1,024 entries applied in one step
-	SliceRows   int // 0: 256 rows of a snapshot's slice
-	SliceBytes  int // 0: 256 KiB of a snapshot's slice
+	LogEntries   int // 0: 8,192. The log is cut behind it though a follower may lack it
+	LogBytes     int // 0: 32 MiB. The same in bytes
+	CutEntries   int // 0: 256. Least number of entries to cut at once: a range deletion each
+	CacheBytes   int // 0: 4 MiB. Entries kept in memory although they are applied and synced
+	AppendBytes  int // 0: 256 KiB of entries in a message; always at least one entry
+	InFlight     int // 0: 1,024 entries on their way to a follower
+	FlightBytes  int // 0: 4 MiB of entries on their way to a follower
+	Pending      int // 0: 4,096 operations and reads that wait; more are refused
+	PendingBytes int // 0: 32 MiB of entries that are not applied; more are refused
+	KeyInFlight  int // 0: 64 writes of one key that wait; more are refused (429)
+	Apply        int // 0: 1,024 entries applied in one step
+	SliceRows    int // 0: 256 rows of a snapshot's slice
+	SliceBytes   int // 0: 256 KiB of a snapshot's slice
 }
 
 func or[T int | time.Duration](v *T, normal T) {
@@ -44,7 +46,9 @@ func (o Options) filled() Options {
 	or(&o.CacheBytes, 4<<20)
 	or(&o.AppendBytes, 256<<10)
 	or(&o.InFlight, 1024)
+	or(&o.FlightBytes, 4<<20)
 	or(&o.Pending, 4096)
+	or(&o.PendingBytes, 32<<20)
 	or(&o.KeyInFlight, 64)
 	or(&o.Apply, 1024)
 	or(&o.SliceRows, 256)

@@ -16,6 +16,7 @@ type log struct {
 	tail  []*Entry // the newest of them
 	bytes int      // of all entries
 	kept  int      // bytes of tail
+	open  int      // bytes of what is not applied
 
 	newest map[string]keyInLog // by bucket and key: effects not applied
 	ids    map[RequestID]uint64
@@ -31,8 +32,18 @@ func newLog(base Position) log {
 	return log{base: base, newest: make(map[string]keyInLog), ids: make(map[RequestID]uint64)}
 }
 
-func keyOf(b hashring.BucketID, key []byte) string {
-	return string(append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(key)), uint64(b)), key...))
+// keyRoom holds nearly every key: looking one up allocates nothing.
+const keyRoom = 128
+
+func appendKey(room []byte, b hashring.BucketID, key []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(room, uint64(b)), key...)
+}
+
+// of is what is in the log of a key.
+func (l *log) of(b hashring.BucketID, key []byte) (keyInLog, bool) {
+	var room [keyRoom]byte
+	k, ok := l.newest[string(appendKey(room[:0], b, key))]
+	return k, ok
 }
 
 func (l *log) lastIndex() uint64 { return l.base.Index + uint64(len(l.head)) }
@@ -91,8 +102,9 @@ func (l *log) hold(e *Entry) {
 
 // index makes an entry that is not applied findable.
 func (l *log) index(e *Entry) {
+	l.open += e.Size()
 	if e.Kind == Effect {
-		k := keyOf(e.Bucket, e.Key)
+		k := string(appendKey(nil, e.Bucket, e.Key))
 		l.newest[k] = keyInLog{e.Index, l.newest[k].count + 1}
 	}
 	if e.Done != nil {
@@ -102,12 +114,13 @@ func (l *log) index(e *Entry) {
 
 // applied forgets that an entry is not applied.
 func (l *log) applied(e *Entry) {
+	l.open -= e.Size()
 	if e.Kind == Effect {
-		k := keyOf(e.Bucket, e.Key)
-		if n := l.newest[k]; n.count <= 1 {
-			delete(l.newest, k)
+		if n, _ := l.of(e.Bucket, e.Key); n.count <= 1 {
+			var room [keyRoom]byte
+			delete(l.newest, string(appendKey(room[:0], e.Bucket, e.Key)))
 		} else {
-			l.newest[k] = keyInLog{n.index, n.count - 1}
+			l.newest[string(appendKey(nil, e.Bucket, e.Key))] = keyInLog{n.index, n.count - 1}
 		}
 	}
 	if e.Done != nil && l.ids[e.Done.ID] == e.Index {
@@ -127,6 +140,7 @@ func (l *log) cutTail(i, appliedTo uint64) {
 	}
 	clear(l.newest)
 	clear(l.ids)
+	l.open = 0
 	for n := appliedTo + 1; n <= l.lastIndex(); n++ {
 		l.index(l.cached(n)) // what is not applied is cached
 	}

@@ -59,7 +59,7 @@ func newWorld(seed uint64) *world {
 	w.hist = history{w: w, adds: map[string]int{}}
 	w.faults = drawFaults(w)
 	w.opts = Options{Heartbeat: 50 * ms, Retry: 60 * ms, Silence: 400 * ms, Disk: 500 * ms, CommitDelay: 2 * ms, Window: 3 * time.Second,
-		LogEntries: 24, CutEntries: 4, CacheBytes: 600, AppendBytes: 300, InFlight: 6, Pending: 40, KeyInFlight: 4, Apply: 5, SliceRows: 2}
+		LogEntries: 24, CutEntries: 4, CacheBytes: 600, AppendBytes: 300, InFlight: 6, FlightBytes: 700, Pending: 40, PendingBytes: 2500, KeyInFlight: 4, Apply: 5, SliceRows: 2}
 	if w.chance(0.3) { // slowly, entry by entry
 		w.opts.AppendBytes, w.opts.InFlight = 1, 1
 	}
@@ -172,7 +172,7 @@ func (w *world) alive() error {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(w.keys)) {
-		got := p.view.gen(p.r.hard.Generation).values[keyOf(bucket, []byte(k))].Value
+		got := p.view.gen(p.r.hard.Generation).values[testKey(bucket, []byte(k))].Value
 		if want := w.valueAt(k, p.r.hard.Applied); got.Live() != want.Live() || got.Live() && got.Version != want.Version {
 			return violation{"state", fmt.Sprintf("%s is %s, the log says %s", k, drawValue(got), drawValue(want))}
 		}

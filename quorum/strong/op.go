@@ -146,5 +146,7 @@ type Reply struct {
 	Count   int64        // OpIncrement: the counter after it
 	Value   *Value       // reads and refusals; nil: absent. May be a tombstone
 	Applied uint64       // reads: the log index at which Value was read
+	Members int          // writes: stores in the sets
+	Acks    int          // writes: of them, had synced the entry by then
 	Again   bool         // a write done before, by another copy of the request
 }

@@ -26,18 +26,18 @@ func (r *Replica) Read(q *Read) {
 	reply := Reply{Waiter: q.Waiter, Outcome: No}
 	leading := r.lead != nil && r.lead.phase == leading
 	switch {
-	case q.Level == Stale:
+	case q.Level == Stale && r.cfg.Holds(r.self) && !r.suspect:
 		r.readHere(q, reply)
-	case q.Deadline <= r.now.Mono:
+	case q.Level != Stale && q.Deadline <= r.now.Mono:
 		reply.Code = Timeout
 		r.reply(reply)
-	case leading:
+	case leading && q.Level != Stale:
 		r.wait(waiter{index: r.hard.Commit, reply: reply, read: q, deadline: q.Deadline})
 	case q.Level == Validated && r.cfg.Holds(r.self) && r.cfg.Primary != r.self && !r.suspect:
 		r.readValidated(q)
 	default:
 		reply.Code, reply.Primary = NotPrimary, r.cfg.Primary
-		if q.Level == Validated {
+		if q.Level != Leader {
 			reply.Code = Redirect
 		}
 		r.reply(reply)

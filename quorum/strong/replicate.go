@@ -16,6 +16,7 @@ type peer struct {
 	match   uint64
 	next    uint64 // first entry that was not sent
 	applied uint64
+	flying  int // bytes of the entries sent and not acked
 	// probing: where its log fits is not known, one message at a time. behind: the log
 	// here begins later than that, it must take a snapshot.
 	probing, probeNow, behind bool
@@ -76,10 +77,11 @@ func (r *Replica) onAppendAck(from hashring.SID, m *Message) {
 	}
 	p.applied = max(p.applied, m.Applied)
 	if m.Match > p.match {
+		p.flying = max(p.flying-r.bytesOf(p.match+1, m.Match), 0)
 		p.match, p.ackAt = m.Match, r.now.Mono
 	}
 	if p.probing || p.next <= p.match {
-		p.next, p.probing = p.match+1, false
+		p.next, p.probing, p.flying = p.match+1, false, 0
 		p.ackAt = r.now.Mono
 	}
 }
@@ -138,7 +140,7 @@ func (r *Replica) flushPeer(p *peer) {
 
 // stream sends what is new, without waiting for acks, within bounds.
 func (r *Replica) stream(p *peer) (sent bool) {
-	for p.next <= r.log.lastIndex() && p.next-1-p.match < uint64(r.opts.InFlight) {
+	for p.next <= r.log.lastIndex() && p.next-1-p.match < uint64(r.opts.InFlight) && p.flying < r.opts.FlightBytes {
 		if p.match+1 == p.next {
 			p.ackAt = r.now.Mono
 		}
@@ -146,11 +148,21 @@ func (r *Replica) stream(p *peer) (sent bool) {
 		if n == 0 {
 			break // the storage failed: Out.Err
 		}
+		p.flying += r.bytesOf(p.next, p.next+uint64(n)-1)
 		p.next += uint64(n)
 		sent = true
 		r.wake(p.ackAt + r.opts.Retry)
 	}
 	return sent
+}
+
+// bytesOf is the size of the entries from..to, as far as they are in the log.
+func (r *Replica) bytesOf(from, to uint64) (n int) {
+	base := r.log.base.Index
+	for i := max(from, base+1); i <= to; i++ {
+		n += int(r.log.head[i-base-1].Size)
+	}
+	return n
 }
 
 // remind sends what has no Append to ride on: a confirmation round, a new commit index,

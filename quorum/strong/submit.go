@@ -93,10 +93,10 @@ func (reply *Reply) completed(c *Completion) {
 // admit holds the bounds.
 func (r *Replica) admit(op *Op) Code {
 	l := r.lead
-	switch {
-	case len(l.pend)+len(l.waits) >= r.opts.Pending:
+	if len(l.pend)+len(l.waits) >= r.opts.Pending || r.log.open+len(op.Data) > r.opts.PendingBytes {
 		return Overloaded
-	case r.log.newest[keyOf(op.Bucket, op.Key)].count >= r.opts.KeyInFlight:
+	}
+	if k, _ := r.log.of(op.Bucket, op.Key); k.count >= r.opts.KeyInFlight {
 		return Contention
 	}
 	return Done
@@ -196,7 +196,9 @@ func (r *Replica) settle() {
 	if l := r.lead; l != nil {
 		n := 0
 		for n < len(l.pend) && l.pend[n].index <= r.hard.Applied {
-			r.reply(l.pend[n].reply)
+			reply := l.pend[n].reply
+			reply.Members, reply.Acks = len(r.members), r.acks(l.pend[n].index)
+			r.reply(reply)
 			n++
 		}
 		l.pend = l.pend[n:]
@@ -210,6 +212,17 @@ func (r *Replica) settle() {
 		r.settleWaits()
 	}
 	r.settleValidated()
+}
+
+// acks counts the members that have synced entry i.
+func (r *Replica) acks(i uint64) (n int) {
+	match := r.lead.match(r)
+	for _, s := range r.members {
+		if match(s) >= i {
+			n++
+		}
+	}
+	return n
 }
 
 // giveUp answers without knowing: a sequenced operation may still be carried out.
