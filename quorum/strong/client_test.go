@@ -39,7 +39,9 @@ type client struct {
 	id     int
 	last   map[string]seenValue
 	quiet  bool
+	reader bool // it never writes, and reads from the primary
 	served *node
+	loyal  float64 // how often it goes where it was served last
 }
 
 type seenValue struct {
@@ -107,10 +109,13 @@ func (c *client) draw() *operation {
 	op := &operation{c: c, tries: 1}
 	op.h.Bucket, op.h.Key = "b", key
 	op.op = Op{Bucket: bucket, Key: []byte(key)}
-	if w.chance(0.45) {
+	if w.chance(0.45) || c.reader {
 		op.h.Kind = check.Read
 		op.read = &Read{Bucket: bucket, Key: []byte(key), Level: Level(w.rng.IntN(3))}
 		op.quorum = w.chance(0.35)
+		if c.reader && w.chance(0.8) {
+			op.read.Level, op.quorum = Leader, false
+		}
 		return op
 	}
 	if w.chance(0.5) {
@@ -168,14 +173,14 @@ func (c *client) condition(op *operation, key string) {
 func (o *operation) try() {
 	w := o.c.w
 	o.sent++
-	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	if o.read == nil || o.read.Level == Leader && !o.quorum {
+	n := w.anyNode()
+	if o.read == nil || o.read.Level == Leader && !o.quorum { // to the primary, as far as is known
 		if p := w.at(n.knows.Primary); p != nil && w.chance(0.95) {
 			n = p
 		}
-	}
-	if o.c.served != nil && w.chance(0.4) {
-		n = o.c.served // clients go where they were served last
+		if o.c.served != nil && w.chance(o.c.loyal) {
+			n = o.c.served
+		}
 	}
 	a := &attempt{op: o, node: n.slot}
 	patience := w.between(60*ms, 700*ms)
@@ -246,6 +251,9 @@ func (h *history) replied(n *node, reply Reply) {
 	w := h.w
 	a := reply.Waiter.(*attempt)
 	w.trace("%s answers %s %s: %v %v %v %s again=%v", n.name(), a.op.what(), a.op.op.Key, reply.Outcome, reply.Code, reply.Version, drawValue(reply.Value), reply.Again)
+	if o := w.at(w.ring.cfg.Primary); h.leadsAt(n) && o != nil && o != n && h.leadsAt(o) {
+		w.count["answer of an old primary: "+reply.Outcome.String()]++
+	}
 	if a.op.read != nil && reply.Outcome == OK {
 		h.holds(n, a.op, reply)
 	}
@@ -281,8 +289,11 @@ func (o *operation) result(a *attempt, reply Reply) {
 		return
 	}
 	a.done = true
-	if reply.Outcome == OK {
+	switch {
+	case reply.Outcome == OK && (o.read == nil || o.read.Level == Leader && !o.quorum):
 		o.c.served = w.nodes[a.node]
+	case reply.Code == NotPrimary:
+		o.c.served = nil
 	}
 	if o.ghost && reply.Outcome == OK && reply.Version != o.version {
 		fail("S12", "a copy of a finished request is answered with version %v, it was %v", reply.Version, o.version)

@@ -65,6 +65,9 @@ func newWorld(seed uint64) *world {
 	}
 	if w.chance(0.3) { // an idle primary learns late that it is none
 		w.opts.Heartbeat, w.opts.Retry, w.opts.Silence = 300*ms, 200*ms, 800*ms
+		if w.chance(0.5) {
+			w.opts.Heartbeat, w.opts.Silence = 800*ms, 1800*ms
+		}
 	}
 	for i := range w.faults.stores {
 		n := &node{w: w, slot: i, sid: w.newSID(), disk: newDisk()}
@@ -79,7 +82,11 @@ func newWorld(seed uint64) *world {
 		n.start()
 	}
 	for i := range w.faults.clients {
-		c := &client{w: w, id: i, last: map[string]seenValue{}}
+		c := &client{w: w, id: i, last: map[string]seenValue{}, loyal: 0.2}
+		if w.chance(0.5) {
+			c.loyal = 0.95
+		}
+		c.reader = i > 0 && w.chance(0.3)
 		w.clients = append(w.clients, c)
 		w.after(w.between(0, 300*ms), c.loop)
 	}

@@ -260,6 +260,9 @@ func (n *node) step() {
 		n.sync()
 	}
 	n.committed()
+	if p := w.at(w.ring.cfg.Primary); p != n && w.hist.leadsAt(n) && p != nil && w.hist.leadsAt(p) {
+		w.count["step of an old primary"]++
+	}
 	n.carryOut(out)
 }
 
