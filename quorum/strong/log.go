@@ -87,8 +87,9 @@ func header(e *Entry) Header {
 
 // append adds the next entry, not applied.
 func (l *log) append(e *Entry) {
-	assert.That(e.Index == l.lastIndex()+1, "S4", "entry %v behind %v", e.At(), l.last())
-	assert.That(e.Epoch >= l.last().Epoch, "S4", "entry %v behind %v", e.At(), l.last())
+	if last := l.last(); e.Index != last.Index+1 || e.Epoch < last.Epoch {
+		assert.Fail("S4", "entry %v behind %v", e.At(), last)
+	}
 	l.head = append(l.head, header(e))
 	l.hold(e)
 	l.index(e)

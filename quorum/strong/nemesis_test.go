@@ -73,6 +73,20 @@ func (w *world) crashFor(n *node, d time.Duration) {
 	})
 }
 
+// crashPromised ends a store in the middle of a promise, now and then.
+func (w *world) crashPromised(n *node) {
+	if w.calm || w.faults.crash == 0 || n.r.hard.Promised <= n.disk.hard.Promised || !w.chance(0.03) {
+		return
+	}
+	life := n.life
+	w.after(w.between(0, 4*ms), func() {
+		if n.life == life && n.up {
+			w.count["crash in a promise"]++
+			w.crashFor(n, w.between(ms, 30*ms))
+		}
+	})
+}
+
 // damage makes a store forget what it promised and acked; it knows that something is
 // wrong with it (D4).
 func (w *world) damage(n *node) {

@@ -98,7 +98,9 @@ func (r *Replica) restore(saved Saved) error {
 
 // Begin opens a step. seq is the batch that its writes, if any, will go into.
 func (r *Replica) Begin(now Now, seq uint64) {
-	assert.That(seq > r.synced && seq >= r.seq, "D1", "batch %d after %d, synced %d", seq, r.seq, r.synced)
+	if seq <= r.synced || seq < r.seq {
+		assert.Fail("D1", "batch %d after %d, synced %d", seq, r.seq, r.synced)
+	}
 	r.now, r.seq = now, seq
 	r.out = Out{}
 }
@@ -176,8 +178,9 @@ func (r *Replica) stage() {
 		r.hardDirty = false
 		r.write(Write{Kind: PutHard, Hard: r.hard})
 	}
-	assert.That(r.hard.Applied <= r.hard.Commit && r.hard.Commit <= r.log.lastIndex(), "S9", "applied %d, commit %d, log to %d",
-		r.hard.Applied, r.hard.Commit, r.log.lastIndex())
+	if r.hard.Applied > r.hard.Commit || r.hard.Commit > r.log.lastIndex() {
+		assert.Fail("S9", "applied %d, commit %d, log to %d", r.hard.Applied, r.hard.Commit, r.log.lastIndex())
+	}
 	if !r.out.Staged {
 		return
 	}

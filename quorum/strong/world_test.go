@@ -264,6 +264,7 @@ func (n *node) step() {
 		w.count["step of an old primary"]++
 	}
 	n.carryOut(out)
+	w.crashPromised(n)
 }
 
 func (n *node) carryOut(out Out) {
