@@ -48,6 +48,7 @@ const (
 	StrongExpiredRuns        Bug = "strong-expired-runs"        // S12: a request older than the window is carried out
 	StrongSnapshotFuzzy      Bug = "strong-snapshot-fuzzy"      // 3.5: a snapshot counts without the entries applied meanwhile
 	StrongSnapshotGap        Bug = "strong-snapshot-gap"        // 3.5: or with a gap before them
+	StrongLeavesStale        Bug = "strong-leaves-stale"        // 3.5: a store drops its data by a configuration older than its promise
 	StrongIDsRepeat          Bug = "strong-ids-repeat"          // S10: a restarted replica takes answers to its former life's questions
 )
 
@@ -60,5 +61,5 @@ func Strong() []Bug {
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
 		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongSnapshotFuzzy,
-		StrongSnapshotGap, StrongIDsRepeat}
+		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat}
 }

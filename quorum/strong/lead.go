@@ -88,7 +88,9 @@ func (r *Replica) Configure(cfg Config) {
 
 // leave: a store that is no longer to hold the partition keeps its promise for ever,
 // or a late Append could complete an old majority; its data may go once the new
-// configuration stands.
+// configuration stands. Only then if it has promised nothing above it: a store that
+// came back in a later epoch, acked there, and knows an old ring state (it restarted,
+// say) would drop what it acked.
 func (r *Replica) leave() {
 	if r.cfg.Holds(r.self) {
 		return
@@ -96,7 +98,7 @@ func (r *Replica) leave() {
 	if r.hard.Promised < r.cfg.Epoch {
 		r.promise(r.cfg.Epoch)
 	}
-	if !r.cfg.Activated || r.log.lastIndex() == 0 {
+	if !r.cfg.Activated || r.log.lastIndex() == 0 || r.hard.Promised > r.cfg.Epoch && !plant.Is(plant.StrongLeavesStale) {
 		return
 	}
 	r.dropInstall()

@@ -97,7 +97,7 @@ type Out struct {
 	Replies   []Reply // they reveal nothing that could be lost
 	Loads     []Load
 	Proposals []Proposal
-	WantRing  uint64        // a partition epoch above the known configuration has been seen
+	WantRing  uint64        // fetch the ring state: somebody goes by this epoch of the partition, or by learners unknown here
 	Wake      time.Duration // step again by then if nothing happens; 0: never
 	Err       error         // the storage failed a read: the store is suspect
 }

@@ -260,6 +260,11 @@ func (r *Replica) admits(from hashring.SID, m *Message) bool {
 	case m.Epoch < r.hard.Promised && !(plant.Is(plant.StrongOldEpoch) && m.Kind == MsgAppend):
 		r.nak(from, m)
 		return false
+	case m.Epoch == r.cfg.Epoch && !r.cfg.Holds(r.self):
+		// A learner that does not know yet that it is one. What it took now it might
+		// drop by the configuration that it knows.
+		r.wantRing(m.Epoch)
+		return false
 	case m.Epoch > r.hard.Promised:
 		r.promise(m.Epoch)
 	}

@@ -352,7 +352,7 @@ func (w *world) send(from *node, to hashring.SID, m *Message) {
 	if n == nil || !w.calm && (w.chance(w.faults.loss) || w.link[[2]int{from.slot, n.slot}]) {
 		return
 	}
-	copies := 1
+	copies, sid := 1, from.sid
 	if !w.calm && w.chance(w.faults.dup) {
 		copies = 2
 	}
@@ -363,7 +363,7 @@ func (w *world) send(from *node, to hashring.SID, m *Message) {
 		}
 		w.after(d, func() {
 			if n.sid == to && !(w.link[[2]int{from.slot, n.slot}] && !w.calm) {
-				n.receive(from.sid, m)
+				n.receive(sid, m)
 			}
 		})
 	}
