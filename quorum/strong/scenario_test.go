@@ -26,7 +26,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scenarios show into th
 // and read the difference.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 12 {
+	if err != nil || len(files) < 18 {
 		t.Fatalf("%d scenarios: %v", len(files), err)
 	}
 	for _, file := range files {
@@ -106,6 +106,7 @@ type actor struct {
 	batches []batch
 	gated   []Send
 	slow    bool // syncs only when told
+	suspect bool
 	quorum  *QuorumRead
 	wake    time.Duration
 }
@@ -147,6 +148,7 @@ func init() {
 		"slow":      func(st *stage, w []string) { st.at(w[0]).slow = true },
 		"sync":      func(st *stage, w []string) { st.at(w[0]).slow = false },
 		"crash":     (*stage).crash,
+		"forget":    (*stage).forget,
 		"start":     func(st *stage, w []string) { st.at(w[0]).start() },
 		"show":      (*stage).show,
 		"narrow":    func(st *stage, w []string) { st.opts.AppendBytes, st.opts.InFlight = 1, 1 },
@@ -185,7 +187,9 @@ func (a *actor) start() {
 	a.boot++
 	a.view = &view{disk: a.disk.clone(), cut: func() {}}
 	a.seq, a.batches, a.gated, a.wake = 0, nil, nil, 0
-	r, err := New(a.sid, a.st.opts, a.view, a.view.saved(), a.boot<<40, a.time())
+	saved := a.view.saved()
+	saved.Suspect = a.suspect
+	r, err := New(a.sid, a.st.opts, a.view, saved, a.boot<<40, a.time())
 	if err != nil {
 		a.st.t.Fatal(err)
 	}
@@ -310,6 +314,13 @@ func (st *stage) crash(w []string) {
 	for _, name := range w {
 		st.at(name).r = nil
 	}
+}
+
+// forget damages the disk of a store that is down: it holds nothing any more, and knows
+// that it did.
+func (st *stage) forget(w []string) {
+	a := st.at(w[0])
+	a.disk, a.suspect = newDisk(), true
 }
 
 // pass lets time go by, in steps.
