@@ -1,0 +1,65 @@
+package plant
+
+// The bugs of strong mode, by the rule that they break (PROTOCOLS.md, 3). The model of
+// quorum/strong finds them.
+const (
+	StrongAckUnsynced        Bug = "strong-ack-unsynced"        // D1: a follower acks what it has staged
+	StrongSealUnsynced       Bug = "strong-seal-unsynced"       // D1, S2: a promise is attested before it is synced
+	StrongOwnUnsynced        Bug = "strong-own-unsynced"        // S5: the primary counts its own copy when it has staged it
+	StrongOldEpoch           Bug = "strong-old-epoch"           // S2: Appends below the promise are taken
+	StrongConfirmAny         Bug = "strong-confirm-any"         // S2: rounds below the promise are agreed to
+	StrongRestartLeads       Bug = "strong-restart-leads"       // S3: a restarted primary continues its epoch
+	StrongNoPrevCheck        Bug = "strong-no-prev-check"       // S4: entries are taken though the one before does not fit
+	StrongShortTruncates     Bug = "strong-short-truncates"     // 3.3, 4: a late short Append truncates
+	StrongCommitUnmatched    Bug = "strong-commit-unmatched"    // S5: a follower commits beyond what the Append covers
+	StrongOldEpochCommits    Bug = "strong-old-epoch-commits"   // S5: an older epoch's entry commits by counting
+	StrongOneSetSeals        Bug = "strong-one-set-seals"       // S6: a joint epoch is sealed in one set
+	StrongOneSetCommits      Bug = "strong-one-set-commits"     // S5: a joint epoch commits in one set
+	StrongLearnerCounts      Bug = "strong-learner-counts"      // S5: learners count
+	StrongSuspectAttests     Bug = "strong-suspect-attests"     // S6: a store that has forgotten attests "full"
+	StrongNoPull             Bug = "strong-no-pull"             // S6: a stale store leads
+	StrongLongestLog         Bug = "strong-longest-log"         // S6: the longest log is taken for the furthest
+	StrongJointUnactivated   Bug = "strong-joint-unactivated"   // S7: T3 without activation
+	StrongNoBarrier          Bug = "strong-no-barrier"          // S5, S10: no barrier opens the epoch
+	StrongNoBarrierWait      Bug = "strong-no-barrier-wait"     // S10: reads do not wait for the barrier
+	StrongApplyUncommitted   Bug = "strong-apply-uncommitted"   // S9: what is only in the log is applied
+	StrongReadsOverlay       Bug = "strong-reads-overlay"       // S9, S14: reads show what is in flight
+	StrongReplyEarly         Bug = "strong-reply-early"         // S9: a write is answered when it is sequenced
+	StrongNoConfirm          Bug = "strong-no-confirm"          // S10: reads are answered without a round
+	StrongRoundBefore        Bug = "strong-round-before"        // S10: a read joins the round under way
+	StrongIndexUnconfirmed   Bug = "strong-index-unconfirmed"   // S10: a replica gets an index without a round
+	StrongIndexShared        Bug = "strong-index-shared"        // S10: a read joins the question under way
+	StrongIndexIgnored       Bug = "strong-index-ignored"       // 3.4: a replica answers before the index is applied
+	StrongPeekByVersion      Bug = "strong-peek-by-version"     // 3.4: a quorum read goes by the key's version
+	StrongPeekOpen           Bug = "strong-peek-open"           // 3.4: and shows what may not be committed
+	StrongPeekOne            Bug = "strong-peek-one"            // 3.4: and asks no majority
+	StrongPeekOldEpoch       Bug = "strong-peek-old-epoch"      // 3.4: and does not look at promises
+	StrongNoOverlay          Bug = "strong-no-overlay"          // 3.3, 2: conditions are judged without what is in flight
+	StrongNoCondition        Bug = "strong-no-condition"        // 3.3, 2: conditions are not judged
+	StrongRefusesAtOnce      Bug = "strong-refuses-at-once"     // S14: refusals do not wait for what they saw
+	StrongRefusesUnconfirmed Bug = "strong-refuses-unconfirmed" // S10: refusals are not confirmed
+	StrongRefusalUnlogged    Bug = "strong-refusal-unlogged"    // S14: a refused request may be carried out by a late copy
+	StrongUnknownIsNo        Bug = "strong-unknown-is-no"       // S14: a lost role is reported as "no"
+	StrongNoDedupe           Bug = "strong-no-dedupe"           // S12: request ids are not looked at
+	StrongDedupeApplied      Bug = "strong-dedupe-applied"      // S12: only in what is applied
+	StrongNoCompletion       Bug = "strong-no-completion"       // S12: completion records are not written
+	StrongSnapshotForgets    Bug = "strong-snapshot-forgets"    // S12: a snapshot goes without them
+	StrongExpiresEarly       Bug = "strong-expires-early"       // S12: they go before their window is over
+	StrongExpiredRuns        Bug = "strong-expired-runs"        // S12: a request older than the window is carried out
+	StrongSnapshotFuzzy      Bug = "strong-snapshot-fuzzy"      // 3.5: a snapshot counts without the entries applied meanwhile
+	StrongSnapshotGap        Bug = "strong-snapshot-gap"        // 3.5: or with a gap before them
+	StrongLeavesStale        Bug = "strong-leaves-stale"        // 3.5: a store drops its data by a configuration older than its promise
+	StrongIDsRepeat          Bug = "strong-ids-repeat"          // S10: a restarted replica takes answers to its former life's questions
+)
+
+// Strong lists the bugs of strong mode.
+func Strong() []Bug {
+	return []Bug{StrongAckUnsynced, StrongSealUnsynced, StrongOwnUnsynced, StrongOldEpoch, StrongConfirmAny, StrongRestartLeads,
+		StrongNoPrevCheck, StrongShortTruncates, StrongCommitUnmatched, StrongOldEpochCommits, StrongOneSetSeals, StrongOneSetCommits,
+		StrongLearnerCounts, StrongSuspectAttests, StrongNoPull, StrongLongestLog, StrongJointUnactivated, StrongNoBarrier, StrongNoBarrierWait,
+		StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongNoConfirm, StrongRoundBefore, StrongIndexUnconfirmed,
+		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
+		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
+		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongSnapshotFuzzy,
+		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat}
+}

@@ -1,0 +1,214 @@
+package strong
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"pgregory.net/rapid"
+)
+
+// solo is a partition with one store.
+func solo(t *testing.T, opts Options) *actor {
+	st := &stage{t: t, links: map[string]string{}, now: time.Second, wall: 1_000_000, opts: opts, quiet: true}
+	st.stores([]string{"a"})
+	st.config([]string{"1", "a", "a"})
+	st.settle()
+	return st.actors[0]
+}
+
+// replies of one step.
+func (a *actor) do(t *testing.T, do func()) []Reply {
+	t.Helper()
+	a.r.Begin(a.time(), a.seq+1)
+	do()
+	out := a.r.Finish()
+	if out.Staged {
+		a.seq++
+		a.batches = append(a.batches, batch{a.seq, a.view.staged})
+		a.view.staged = nil
+	}
+	a.post(out.Sends)
+	return out.Replies
+}
+
+func put(key, value string) *Op {
+	return &Op{Kind: OpPut, Bucket: bucket, Key: []byte(key), Data: []byte(value), Deadline: time.Hour}
+}
+
+func one(t *testing.T, replies []Reply, outcome Outcome, code Code) Reply {
+	t.Helper()
+	if len(replies) != 1 || replies[0].Outcome != outcome || replies[0].Code != code {
+		t.Fatalf("got %+v, not one %v %v", replies, outcome, code)
+	}
+	return replies[0]
+}
+
+// What waits is bounded, by partition and by key, and past the bounds the answer is a
+// sure no. A repeat is no new work: it is never refused.
+func TestBoundsOfWaiting(t *testing.T) {
+	a := solo(t, Options{Pending: 10, KeyInFlight: 4})
+	first := put("hot", "0")
+	first.ID = RequestID{StampMS: a.st.wall, Nonce: [16]byte{1}}
+	for i := range 4 {
+		op := put("hot", "x")
+		if i == 0 {
+			op = first
+		}
+		if got := a.do(t, func() { a.r.Submit(op) }); len(got) > 0 {
+			t.Fatalf("answered before the sync: %v", got)
+		}
+	}
+	one(t, a.do(t, func() { a.r.Submit(put("hot", "y")) }), No, Contention)
+	for i := range 6 {
+		a.do(t, func() { a.r.Submit(put(fmt.Sprint("cold", i), "x")) })
+	}
+	one(t, a.do(t, func() { a.r.Submit(put("other", "y")) }), No, Overloaded)
+	one(t, a.do(t, func() { a.r.Read(&Read{Bucket: bucket, Key: []byte("hot"), Deadline: time.Hour}) }), No, Overloaded)
+	if got := a.do(t, func() { a.r.Submit(first) }); len(got) > 0 {
+		t.Fatalf("a repeat is answered %v", got)
+	}
+}
+
+// Bytes that are not applied are bounded too.
+func TestBoundOfBytes(t *testing.T) {
+	a := solo(t, Options{PendingBytes: 3000})
+	for i := range 2 {
+		a.do(t, func() { a.r.Submit(put(fmt.Sprint(i), strings.Repeat("x", 1000))) })
+	}
+	one(t, a.do(t, func() { a.r.Submit(put("k", strings.Repeat("x", 1000))) }), No, Overloaded)
+	a.st.settle()
+	if got := a.do(t, func() { a.r.Submit(put("k", strings.Repeat("x", 1000))) }); len(got) > 0 {
+		t.Fatalf("with everything applied it is answered %v", got)
+	}
+}
+
+// Past its deadline an operation that may be carried out is unknown; what was not
+// sequenced is a no.
+func TestDeadlines(t *testing.T) {
+	a := solo(t, Options{})
+	op := put("k", "v")
+	op.Deadline = a.st.now + time.Second
+	a.do(t, func() { a.r.Submit(op) })
+	a.st.now += 2 * time.Second
+	one(t, a.do(t, func() {}), Unknown, Timeout)
+	one(t, a.do(t, func() { a.r.Submit(op) }), No, Timeout)
+}
+
+// A disk that hangs costs the primary its role.
+func TestHangingDisk(t *testing.T) {
+	a := solo(t, Options{})
+	a.do(t, func() { a.r.Submit(put("k", "v")) })
+	a.st.now += 2 * time.Second
+	if got := a.do(t, func() {}); len(got) > 0 || a.r.lead == nil {
+		t.Fatalf("after 2 s: %v", got)
+	}
+	a.st.now += 2 * time.Second
+	one(t, a.do(t, func() {}), Unknown, PrimaryChanged)
+	one(t, a.do(t, func() { a.r.Submit(put("k", "v")) }), No, NotPrimary)
+}
+
+func TestCounterRange(t *testing.T) {
+	for _, c := range []struct {
+		from, add int64
+		code      Code
+	}{{math.MaxInt64 - 1, 1, Done}, {math.MaxInt64, 1, CounterRange}, {math.MinInt64, -1, CounterRange}, {math.MinInt64, math.MaxInt64, Done}, {0, math.MinInt64, Done}, {-1, math.MinInt64, CounterRange}} {
+		zero, _, _ := (&Op{Kind: OpIncrement, Delta: c.from}).effect(nil)
+		if _, sum, code := (&Op{Kind: OpIncrement, Delta: c.add}).effect(zero); code != c.code || code == Done && sum != c.from+c.add {
+			t.Errorf("%d + %d: %d %v", c.from, c.add, sum, code)
+		}
+	}
+}
+
+// Ids from the future would be kept for ever.
+func TestStampAhead(t *testing.T) {
+	a := solo(t, Options{})
+	op := put("k", "v")
+	op.ID = RequestID{StampMS: a.time().WallMS + stampAhead.Milliseconds() + 1}
+	one(t, a.do(t, func() { a.r.Submit(op) }), No, IDStamp)
+}
+
+type brokenStorage struct{ *view }
+
+var errBroken = errors.New("broken")
+
+func (brokenStorage) Value(uint64, hashring.BucketID, []byte) (*Value, error) { return nil, errBroken }
+
+// A record that cannot be trusted is an error, never absent (D4).
+func TestCorruptValue(t *testing.T) {
+	a := solo(t, Options{})
+	a.r.store = brokenStorage{a.view}
+	op := put("k", "v")
+	op.If.IfNoneMatch = true
+	one(t, a.do(t, func() { a.r.Submit(op) }), No, Corrupt)
+	a.r.Begin(a.time(), a.seq+1)
+	a.r.Read(&Read{Level: Stale, Bucket: bucket, Key: []byte("k")})
+	if out := a.r.Finish(); !errors.Is(out.Err, errBroken) {
+		t.Fatalf("the shard is told %v", out.Err)
+	}
+}
+
+// What a store reads at its start must fit together.
+func TestRestore(t *testing.T) {
+	e := &Entry{Epoch: 1, Index: 1, Kind: Barrier}
+	for name, c := range map[string]struct {
+		saved Saved
+		disk  bool
+		says  string
+	}{
+		"applied behind base":  {Saved{Hard: Hard{Promised: 1, Base: Position{1, 5}, Commit: 5, Applied: 4}}, true, "do not fit"},
+		"commit behind log":    {Saved{Hard: Hard{Promised: 1, Commit: 2}, Log: []Header{header(e)}}, true, "do not fit"},
+		"an entry is missing":  {Saved{Hard: Hard{Promised: 1}, Log: []Header{header(e)}}, false, "entry 1"},
+		"of another epoch":     {Saved{Hard: Hard{Promised: 2}, Log: []Header{{Epoch: 2}}}, true, "entry 1"},
+		"everything is there":  {Saved{Hard: Hard{Promised: 1}, Log: []Header{header(e)}}, true, ""},
+		"nothing is there yet": {Saved{}, false, ""},
+	} {
+		v := &view{disk: newDisk()}
+		if c.disk {
+			v.entries[1] = e
+		}
+		_, err := New(hashring.SID{1}, Options{}, v, c.saved, 1, Now{})
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// agreed and majority against counting by hand.
+func TestSets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c Config
+		reached := map[hashring.SID]uint64{}
+		for range rapid.IntRange(1, 2).Draw(t, "sets") {
+			var set []hashring.SID
+			for _, b := range rapid.SliceOfNDistinct(rapid.ByteRange(1, 9), 1, 7, rapid.ID).Draw(t, "set") {
+				set = append(set, hashring.SID{b})
+				reached[hashring.SID{b}] = rapid.Uint64Range(0, 5).Draw(t, "reached")
+			}
+			c.Sets = append(c.Sets, set)
+		}
+		got := c.agreed(func(s hashring.SID) uint64 { return reached[s] })
+		for n := uint64(0); n <= 6; n++ {
+			all := true
+			for _, set := range c.Sets {
+				k := 0
+				for _, s := range set {
+					if reached[s] >= n {
+						k++
+					}
+				}
+				all = all && k > len(set)/2
+			}
+			if all != (n <= got) || all != c.majority(func(s hashring.SID) bool { return reached[s] >= n }) {
+				t.Fatalf("%d is agreed: %v, the machine says up to %d", n, all, got)
+			}
+		}
+	})
+	if none := (&Config{}); none.majority(func(hashring.SID) bool { return true }) || none.agreed(func(hashring.SID) uint64 { return 9 }) != 0 {
+		t.Error("no set agrees to something")
+	}
+}
