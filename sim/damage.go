@@ -49,16 +49,22 @@ func (k recordKey) compare(o recordKey) int {
 	return cmp.Or(cmp.Compare(k.bucket, o.bucket), cmp.Compare(k.key, o.key))
 }
 
-// damaged counts the records that fail their checksums.
+// damaged counts the records that fail their checksums or do not fit their leaf rows.
 func (e *engine) damaged() (n int) {
 	for i := range e.parts {
-		n += len(e.parts[i].corrupt)
+		n += len(e.parts[i].corrupt) + len(e.parts[i].rotted)
 	}
 	return n
 }
 
-// rot changes one row of the leaf index (D5).
+// rot changes one row of the leaf index (D5). The record is quarantined until it is
+// mended, so it is damage like another.
 func (n *node) rot(r *rand.Rand) {
+	for _, o := range n.w.nodes {
+		if o.eng.damaged() > 0 {
+			return
+		}
+	}
 	p := r.IntN(len(n.eng.parts))
 	rows := &n.eng.parts[p]
 	keys := rows.keys()

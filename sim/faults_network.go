@@ -99,6 +99,7 @@ var networkFaults = []class{
 	{name: "loss", about: "up to 30 % of messages vanish", least: 2, draw: drawRate(0.3), begin: func(w *World, f *Fault) { w.rates(f, func() []float64 { return w.wire.loss }) }},
 	{name: "duplicates", about: "up to 50 % of messages come twice", least: 2, draw: drawRate(0.5), begin: func(w *World, f *Fault) { w.rates(f, func() []float64 { return w.wire.dup }) }},
 	{name: "reorder", about: "up to 50 % of messages overtake each other", least: 2, draw: drawRate(0.5), begin: func(w *World, f *Fault) { w.rates(f, func() []float64 { return w.wire.reorder }) }},
+	{name: "ghosts", about: "up to 5 % of messages come once more, up to a minute later", least: 2, draw: drawRate(0.05), begin: func(w *World, f *Fault) { w.rates(f, func() []float64 { return w.wire.ghost }) }},
 	{name: "delay", about: "messages take up to 10 s", least: 2, draw: drawRate(0.3), begin: func(w *World, f *Fault) {
 		w.rates(f, func() []float64 { return w.wire.slow })
 		w.wire.slowBy = between(f.rand(), 50*time.Millisecond, 10*time.Second)
@@ -146,7 +147,7 @@ func (w *World) cutWhere(f *Fault, cut func(a, b *node) bool) {
 func (w *World) rates(f *Fault, of func() []float64) {
 	n := len(w.nodes)
 	if w.wire.loss == nil {
-		w.wire.loss, w.wire.dup, w.wire.reorder, w.wire.slow = make([]float64, n*n), make([]float64, n*n), make([]float64, n*n), make([]float64, n*n)
+		w.wire.loss, w.wire.dup, w.wire.reorder, w.wire.slow, w.wire.ghost = make([]float64, n*n), make([]float64, n*n), make([]float64, n*n), make([]float64, n*n), make([]float64, n*n)
 	}
 	in := f.members(w)
 	rates := of()

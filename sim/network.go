@@ -52,10 +52,10 @@ type pair struct {
 // wireFaults are the faults of single messages, each a chance by directed link (from
 // * nodes + to), or of all links.
 type wireFaults struct {
-	loss, dup, reorder, slow []float64
-	slowBy                   time.Duration
-	late                     int // >0: what was under way in a connection that broke may still arrive
-	sparse                   int // >0: see thin
+	loss, dup, reorder, slow, ghost []float64
+	slowBy                          time.Duration
+	late                            int // >0: what was under way in a connection that broke may still arrive
+	sparse                          int // >0: see thin
 }
 
 func (w *World) link(a, b *node) *pair {
@@ -146,6 +146,10 @@ func (w *World) carry(p *pair, d int, b []byte) {
 		if chance(r, f.dup[i]) && !once(b) {
 			w.probe.hit(pMessageTwice)
 			w.queue.put(event{at: at + between(r, 0, 200*time.Millisecond), kind: evArrive, n: to, inc: to.inc, p: &parcel{from.sid, p, epoch, b}})
+		}
+		if chance(r, f.ghost[i]) && !once(b) {
+			w.probe.hit(pGhost)
+			w.queue.put(event{at: at + between(r, 0, time.Minute), kind: evArrive, n: to, inc: to.inc, p: &parcel{from.sid, p, 0, b}})
 		}
 		if chance(r, f.reorder[i]) { // overtaken, and not part of the order
 			w.probe.hit(pMessageReordered)

@@ -109,6 +109,7 @@ const (
 	pFilledAfterPurge
 	pReadMidPurge
 	pLeafRot
+	pGhost
 	probeCount
 )
 
@@ -122,7 +123,7 @@ var probeNames = [probeCount]string{"crash", "crash_after_ack", "kill_all", "tor
 	"false_view", "partition", "one_way", "bridge", "majorities", "hand_off_cut",
 	"sparse", "tiny_batches", "hasty", "late_word", "cloned", "late_forward",
 	"replaced", "last_full", "suspect", "wiped", "flipped", "filled", "purged", "proposal_lost", "proposal_refused", "proposal_stale", "proposal_unknown", "hint_after_purge", "hint_dropped",
-	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot"}
+	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot", "ghost"}
 
 // probes counts what a run met.
 type probes struct {

@@ -265,6 +265,9 @@ func (t *truth) minted(s *shard, kt *keyTruth, o *version.Object, sib *version.S
 	// What came in the same step after the minting is held by now: the object knows
 	// nothing of it.
 	held := slices.DeleteFunc(t.holding(n, kt, owner), func(old *mint) bool { return !o.Context.Covers(old.dot) })
+	if kt.conflict == hashring.LWW && owner {
+		t.skewed(n, kt, held, a)
+	}
 	switch {
 	case a.has:
 	case !a.deletes:

@@ -446,3 +446,14 @@ func becameTombstone(o *version.Object, d version.Dot) bool {
 	}
 	return false
 }
+
+// skewed: in a last-write-wins bucket nothing is written over a stamp far ahead of the
+// clock of the store that mints (E9).
+func (t *truth) skewed(n *node, kt *keyTruth, held []*mint, a *attempt) {
+	for _, old := range held {
+		if ahead := old.hlc.MS() - n.wall(); ahead > core.MaxSkew.Milliseconds() && old.by != a {
+			t.w.violate(t.wrong(kt, "clock", "E9", "%s takes %s, %d ms behind the stamp of %s", n.name, a.value, ahead, old.by.value).by(a.op, old.by.op))
+			return
+		}
+	}
+}

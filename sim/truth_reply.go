@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -72,6 +73,11 @@ func (t *truth) sent(n *node, m *core.Message) {
 		}
 	}
 	word := m.Kind == core.MsgWriteAck && m.Target.IsZero() || m.Kind == core.MsgReadReply && !m.Fallback
+	if m.Kind == core.MsgReadReply && !m.Fallback && n.ring != nil {
+		if role, ok := n.ring.Role(m.Partition, n.sid); ok && role != hashring.Full {
+			t.w.violate(Violation{Check: "owner", Kind: "NOT_FULL", Detail: fmt.Sprintf("%s answers a read of p%d, where it is %v", n.name, m.Partition, role)})
+		}
+	}
 	if word && !n.confirmed {
 		t.w.violate(Violation{Check: "owner", Kind: "UNCONFIRMED", Detail: fmt.Sprintf("%s gives an owner's word (%s) before its start is confirmed", n.name, m.Kind)})
 	}
