@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ func sumOf(ctx context.Context, q *servers.Quorate, nodes int) (metrics, error) 
 func (m metrics) must(name string) float64 {
 	v, ok := m[name]
 	if !ok {
-		panic(fmt.Sprintf("no metric quorate_%s, only %v", name, maps.Keys(m)))
+		panic(fmt.Sprintf("no metric quorate_%s, only %v", name, slices.Sorted(maps.Keys(m))))
 	}
 	return v
 }

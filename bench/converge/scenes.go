@@ -93,10 +93,7 @@ func emptied(ctx context.Context, b *bench) error {
 		return err
 	}
 	began := time.Now()
-	if err := q.Start(lost); err != nil {
-		return err
-	}
-	if err := q.AwaitReady(ctx, lost); err != nil {
+	if err := q.Restart(ctx, lost); err != nil {
 		return err
 	}
 	if _, err := whole(ctx, q, b.o.keys); err != nil {
@@ -135,10 +132,7 @@ func spread(ctx context.Context, b *bench) error {
 		return err
 	}
 	began := time.Now()
-	if err := q.Start(away); err != nil {
-		return err
-	}
-	if err := q.AwaitReady(ctx, away); err != nil {
+	if err := q.Restart(ctx, away); err != nil {
 		return err
 	}
 	after, at, err := settled(ctx, q, func(m metrics) bool { return m.must("exchange_keys_merged_total") >= float64(b.o.differ)*9/10 })
@@ -243,10 +237,7 @@ func down(ctx context.Context, b *bench) error {
 		return err
 	}
 	began := time.Now()
-	if err := q.Start(away); err != nil {
-		return err
-	}
-	if err := q.AwaitReady(ctx, away); err != nil {
+	if err := q.Restart(ctx, away); err != nil {
 		return err
 	}
 	var took time.Duration

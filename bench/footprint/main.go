@@ -12,30 +12,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/quoratedb/quorate/bench/command"
 	"github.com/quoratedb/quorate/bench/load"
 	"github.com/quoratedb/quorate/bench/servers"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:])
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "footprint: stopped")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "footprint:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("footprint", run) }
 
 type options struct {
 	nodes, records, value int
@@ -232,10 +217,7 @@ func restart(ctx context.Context, q *servers.Quorate) (time.Duration, error) {
 	i := len(q.Addrs()) - 1
 	q.Kill(i)
 	began := time.Now()
-	if err := q.Start(i); err != nil {
-		return 0, err
-	}
-	if err := q.AwaitReady(ctx, i); err != nil {
+	if err := q.Restart(ctx, i); err != nil {
 		return 0, err
 	}
 	return time.Since(began), nil

@@ -98,6 +98,14 @@ func (q *Quorate) Env(env ...string) { q.env = env }
 // Data is the data directory of node i.
 func (q *Quorate) Data(i int) string { return filepath.Join(q.dir, "n"+strconv.Itoa(i+1)) }
 
+// Restart starts node i and returns once it is ready.
+func (q *Quorate) Restart(ctx context.Context, i int) error {
+	if err := q.Start(i); err != nil {
+		return err
+	}
+	return q.AwaitReady(ctx, i)
+}
+
 // Kill ends node i as kill -9 does.
 func (q *Quorate) Kill(i int) { q.procs[i].Kill() }
 
