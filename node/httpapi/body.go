@@ -60,7 +60,7 @@ func (c *call) readBody(n int64, limit int) ([]byte, *fault) {
 		case n < 0 && errors.Is(err, io.EOF):
 			return bytes.Clone(b), nil // without spare room: the value may live long
 		default:
-			return nil, cutBody(err)
+			return nil, cutBody(n, err)
 		}
 	}
 	if len(b) > limit {
@@ -71,8 +71,10 @@ func (c *call) readBody(n int64, limit int) ([]byte, *fault) {
 
 func tooLarge(announced int64, limit int) *fault { return asFault(rules.TooLarge(announced, limit)) }
 
-func cutBody(err error) *fault {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+// cutBody: of a body in chunks it is not told how it was cut, since readers of
+// chunks have errors of their own for an end in a trailer.
+func cutBody(n int64, err error) *fault {
+	if n >= 0 && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)) {
 		return refuse(codeInvalidArgument, "the body ended before its announced length; nothing was written")
 	}
 	return refuse(codeInvalidArgument, "the body could not be read to its end; nothing was written")

@@ -137,6 +137,11 @@ var streams = []struct {
 	answers int
 }{
 	{"GET /keys/a HTTP/1.1\r\nHost: n\r\n\r\n", 1},
+	{"PUT /keys/0 HTTP/1.1\r\nHost:00\r\nTrAnsfer-EnCoding: chunked\r\n\r\n0\r\n", 1}, // ends in its trailer
+	{"PUT /keys/0 HTTP/1.1\r\nHost:00\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", 1},
+	{"POST /00000000000000000 HTTP/1.1\r\nHost:00\r\nContent-Length:014\r\n\r\n00000000000000\r\r000", 2}, // line ends behind a POST
+	{"POST /0 HTTP/1.1\r\nHost:0\r\nContent-Length: 0\r\n\r\n\r\n\r\n\r\n\r\nGET /keys/a HTTP/1.1\r\nHost: n\r\n\r\n", 2},
+	{"POST /0 HTTP/1.1\r\nHost:0\r\nContent-Length: 0\r\n\r\n\r\nGET /keys/a HTTP/1.1\r\nHost: n\r\n\r\n", 2},
 	{"GET /v1/kv/default/a?r=1 HTTP/1.1\r\nhOsT: n:7400\r\nAccept: */*\r\n\r\nDELETE /keys/b HTTP/1.1\r\nHost: n\r\n\r\n", 1},
 	{"HEAD /keys/a HTTP/1.1\r\nHost: n\r\n\r\nHEAD /keys/b HTTP/1.1\r\nHost: n\r\n\r\n", 2},
 	{"PUT /keys/a HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\nContent-Type: x/y\r\n\r\nhelloGET /keys/b HTTP/1.1\r\nHost: n\r\n\r\n", 2},

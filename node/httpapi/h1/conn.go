@@ -118,26 +118,26 @@ func (c *conn) one() bool {
 }
 
 // awaitHead reads until a head is complete; its verdict is partial when none will
-// come. Before it waits it writes what has been answered.
+// come. Before it waits it writes what has been answered. As net/http it looks at
+// four bytes before it takes anything behind an answer for a request.
 func (c *conn) awaitHead() (size int, v verdict) {
-	started := c.fresh
+	started, seen := c.fresh, c.fresh
 	for scan := 0; ; {
-		if in := c.buf[c.r:c.w]; len(in) > 0 {
-			if c.post && (in[0] == '\r' || in[0] == '\n') {
-				c.r++ // RFC 9112, 2.2: some clients end a POST with a line
-				continue
-			}
-			if c.fresh || len(in) >= peeked {
-				if size, scan, v = c.look(in, scan); v != partial {
-					return size, v
-				}
+		if !seen && c.w-c.r >= peeked {
+			if seen = true; c.post {
+				c.skipLines()
 			}
 		}
-		if !c.flush() || !c.waiting(&started) {
+		if in := c.buf[c.r:c.w]; seen && len(in) > 0 {
+			if size, scan, v = c.look(in, scan); v != partial {
+				return size, v
+			}
+		}
+		if !c.flush() || !c.waiting(&started, seen) {
 			return 0, partial
 		}
 		if err := c.fill(); err != nil {
-			if errors.Is(err, io.EOF) && (c.fresh && c.r < c.w || c.w-c.r >= peeked) {
+			if errors.Is(err, io.EOF) && seen && c.r < c.w {
 				return 0, odd // net/http knows what to say
 			}
 			return 0, partial
@@ -145,14 +145,26 @@ func (c *conn) awaitHead() (size int, v verdict) {
 	}
 }
 
+// skipLines: some clients end a POST with a line (RFC 9112, 2.2).
+func (c *conn) skipLines() {
+	for range peeked {
+		if c.buf[c.r] != '\r' && c.buf[c.r] != '\n' {
+			return
+		}
+		c.r++
+	}
+}
+
 // waiting begins the wait for a head, or for the rest of one that has started.
-func (c *conn) waiting(started *bool) bool {
+func (c *conn) waiting(started *bool, seen bool) bool {
 	switch {
 	case c.r == c.w:
 		c.rest()
 		return (c.fresh || c.enter(phaseIdle, c.s.cfg.IdleTimeout)) && !c.s.closing.Load()
 	case *started:
 		return true
+	case !seen && c.post: // line ends, as like as not
+		return c.enter(phaseIdle, c.s.cfg.IdleTimeout) && !c.s.closing.Load()
 	}
 	*started = true
 	return c.enter(phaseRead, c.s.cfg.HeaderTimeout)
