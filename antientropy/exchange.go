@@ -352,7 +352,7 @@ func (x *Exchange) descend(now Duration, digests []Digest) Do {
 		return x.ask(now, Message{Kind: MsgDigests, Level: uint8(x.level), Nodes: x.nodes})
 	}
 	x.nodes = nil
-	x.ripe = now + x.cfg.SecondLook
+	x.ripen(now)
 	return x.next(now)
 }
 

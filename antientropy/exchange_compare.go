@@ -94,7 +94,7 @@ func (x *Exchange) compared(now Duration, asked, m *Message) Do {
 			x.note(r, mine, r.Version)
 		}
 	}
-	x.ripe = now + x.cfg.SecondLook
+	x.ripen(now)
 	b.rows, b.after = b.rows[n:], m.Upto
 	switch {
 	case m.Upto.Compare(b.upto) < 0 && len(x.pairs) < MaxPairs:

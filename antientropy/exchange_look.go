@@ -1,5 +1,7 @@
 package antientropy
 
+import "github.com/quoratedb/quorate/internal/plant"
+
 // The second look (E12): a key is joined only if it still differs and neither end has
 // touched it since the first one. What has moved is being written: the write itself
 // brings it to all owners, or the next exchange does. A thorough exchange joins it
@@ -10,6 +12,13 @@ type looked struct {
 	row    Row
 	theirs uint64
 	moved  bool // here; the other end may tell that it is alike by now
+}
+
+// ripen sets the time of the second look at what has just been found.
+func (x *Exchange) ripen(now Duration) {
+	if x.ripe = now + x.cfg.SecondLook; plant.Is(plant.ExchangeLooksOnce) {
+		x.ripe = now
+	}
 }
 
 // loadPairs reads the next keys anew.

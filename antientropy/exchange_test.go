@@ -160,32 +160,52 @@ func (f *traffic) step() {
 func TestWritesInFlightAreNotRepaired(t *testing.T) {
 	looked := 0
 	rapid.Check(t, func(t *rapid.T) {
-		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		a, b := newReplica(nil, "a"), newReplica(nil, "b")
-		if rapid.Bool().Draw(t, "full") {
-			diverge(rng, a, b, 300, 0)
+		flight := inFlight{seed: rapid.Uint64().Draw(t, "seed"), full: rapid.Bool().Draw(t, "full"), keys: rapid.SampledFrom([]int{1, 30, 5000}).Draw(t, "keys"),
+			rate: rapid.Float64Range(0.01, 1).Draw(t, "rate"), lag: rapid.Bool().Draw(t, "lag")}
+		seen, wrong := flight.exchanges(failer{t})
+		if wrong != "" {
+			t.Fatal(wrong)
 		}
-		p := newPairing(nil, a, b)
-		p.t, p.rng = failer{t}, rng
-		f := &traffic{rng: rng, p: p, keys: rapid.SampledFrom([]int{1, 30, 5000}).Draw(t, "keys"), flight: 300 * time.Millisecond,
-			rate: rapid.Float64Range(0.01, 1).Draw(t, "rate"), stop: time.Hour, lag: rapid.Bool().Draw(t, "lag")}
-		p.between = f.step
-		for range rng.IntN(300) {
-			f.step()
-		}
-		for range 3 {
-			res := p.run(Config{SecondLook: 600 * time.Millisecond})
-			if len(p.shipped) > 0 || res.Sent+res.Received > 0 || res.Reason != ReasonNone {
-				t.Fatalf("shipped %v: %s", p.shipped, drawResult(res))
-			}
-			if res.Differed > 0 {
-				looked++
-			}
-		}
+		looked += seen
 	})
 	if looked < 10 {
 		t.Errorf("a difference was met %d times only", looked)
 	}
+}
+
+// inFlight are writes on their way between two replicas that are alike but for them.
+type inFlight struct {
+	seed uint64
+	full bool
+	keys int
+	rate float64
+	lag  bool
+}
+
+// exchanges runs three of them; it tells how many met a difference, and what was shipped.
+func (c *inFlight) exchanges(t failing) (looked int, wrong string) {
+	rng := rand.New(rand.NewPCG(c.seed, 1))
+	a, b := newReplica(nil, "a"), newReplica(nil, "b")
+	if c.full {
+		diverge(rng, a, b, 300, 0)
+	}
+	p := newPairing(nil, a, b)
+	p.t, p.rng = t, rng
+	f := &traffic{rng: rng, p: p, keys: c.keys, flight: 300 * time.Millisecond, rate: c.rate, stop: time.Hour, lag: c.lag}
+	p.between = f.step
+	for range rng.IntN(300) {
+		f.step()
+	}
+	for range 3 {
+		res := p.run(Config{SecondLook: 600 * time.Millisecond})
+		if len(p.shipped) > 0 || res.Sent+res.Received > 0 || res.Reason != ReasonNone {
+			return looked, fmt.Sprintf("shipped %v: %s", p.shipped, drawResult(res))
+		}
+		if res.Differed > 0 {
+			looked++
+		}
+	}
+	return looked, ""
 }
 
 // Real differences are repaired under traffic too, and traffic is not: what is shipped

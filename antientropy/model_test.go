@@ -176,12 +176,15 @@ func (r *replica) view() View {
 	return View{Tree: r.tree, Epoch: r.epoch, Generation: r.gen, Refuse: r.refuse}
 }
 
+// failing is what a pairing needs of a test.
+type failing interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // pairing runs one exchange between two replicas over a rough network.
 type pairing struct {
-	t interface {
-		Helper()
-		Fatalf(format string, args ...any)
-	}
+	t       failing
 	a, b    *replica
 	x       *Exchange
 	now     Duration

@@ -5,29 +5,28 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
 // Bucket is a named set of keys. It costs nothing to make; one that is kept learns
-// how many owners its keys have. Keys are 1 to 1,024 bytes, any bytes.
+// how many owners its keys have, and whether their primaries are to be asked. Keys are 1 to 1,024 bytes, any bytes.
 type Bucket struct {
 	c       *Client
 	name    string
-	n       *atomic.Int32
+	known   *knowledge
 	session *Session // nil: none
 }
 
 // Bucket gives a bucket by name. Whether it exists is found out by the first call.
 func (c *Client) Bucket(name string) *Bucket {
-	return &Bucket{c: c, name: name, n: new(atomic.Int32)}
+	return &Bucket{c: c, name: name, known: new(knowledge)}
 }
 
 // Name of the bucket.
 func (b *Bucket) Name() string { return b.name }
 
 func (b *Bucket) call(o op, key string) *call {
-	return &call{req: request{op: o, bucket: b.name, key: key}, keyed: true, n: b.n}
+	return &call{req: request{op: o, bucket: b.name, key: key}, keyed: true, known: b.known}
 }
 
 // Get reads a key. It fails with ErrNotFound where there is no value; the *Error then
@@ -65,8 +64,13 @@ func (b *Bucket) read(ctx context.Context, k *call, opts []GetOption) (*Value, e
 	if p.status == 304 {
 		return nil, ErrNotModified
 	}
+	return p.read(), nil
+}
+
+// read is the answer to a read, as the caller is given it.
+func (p *response) read() *Value {
 	return &Value{Data: p.value, ContentType: p.contentType, Size: p.size, Siblings: p.siblings, Count: max(p.count, 1),
-		Context: p.context, ETag: p.etag, Receipt: p.receipt, Node: p.servedBy}, nil
+		Context: p.context, ETag: p.etag, Receipt: p.receipt, Node: p.servedBy, Stale: p.stale, Applied: p.applied}
 }
 
 // Put writes a key. data is not touched any more once Put has returned.
@@ -89,9 +93,7 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts ...DeleteOption) (
 }
 
 func (b *Bucket) write(ctx context.Context, k *call) (*Result, error) {
-	if k.req.idempotency == "" {
-		k.req.idempotency = newIdempotencyKey()
-	}
+	k.name()
 	if f := k.check(); f != nil {
 		return nil, b.c.end(k, f)
 	}
@@ -102,13 +104,20 @@ func (b *Bucket) write(ctx context.Context, k *call) (*Result, error) {
 	if b.session != nil && p.context != "" {
 		b.session.saw(b.name, k.req.key, p.context)
 	}
-	return &Result{Context: p.context, ETag: p.etag, Receipt: p.receipt, Node: p.servedBy, Attempts: k.attempts}, nil
+	return &Result{Context: p.context, ETag: p.etag, Receipt: p.receipt, Node: p.servedBy, Created: p.status == 201, Attempts: k.attempts}, nil
+}
+
+// name gives a write its idempotency key, unless it is to have none.
+func (k *call) name() {
+	if k.req.idempotency == "" && !k.unnamed {
+		k.req.idempotency = newIdempotencyKey()
+	}
 }
 
 // Update reads a key, gives what it saw to change, and writes what that returns in
 // its place: siblings become one again. A key that is not there is a Value without
 // Data and Context. It is not a compare-and-set: a concurrent Update makes a sibling,
-// which the next one is given. Nothing is written when change fails.
+// which the next one is given (in a strong bucket, Swap is). Nothing is written when change fails.
 func (b *Bucket) Update(ctx context.Context, key string, change func(*Value) ([]byte, error), opts ...PutOption) (*Result, error) {
 	v, err := b.Get(ctx, key)
 	if err != nil {
@@ -148,7 +157,7 @@ func newIdempotencyKey() string {
 // check refuses what cannot be sent as it is. Everything else is the node's to judge.
 func (k *call) check() *Error {
 	q := &k.req
-	for _, h := range [...]string{string(q.context), string(q.after), q.noneMatch, q.idempotency, q.contentType} {
+	for _, h := range [...]string{string(q.context), string(q.after), string(q.noneMatch), string(q.match), q.idempotency, q.contentType} {
 		if !printable(h) {
 			return &Error{Code: "invalid_argument", Status: 400, Outcome: NotApplied, Detail: "a token, ETag, key of idempotency or content type has bytes that no header may have"}
 		}

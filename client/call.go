@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 )
 
@@ -11,11 +10,13 @@ import (
 type call struct {
 	req     request
 	resp    response
-	keyed   bool          // req.key decides who is asked
-	once    bool          // never repeat what may have been applied
-	noHedge bool          // one node only
-	prefer  *node         // for the first attempt; nil: choose
-	n       *atomic.Int32 // owners of a key of the bucket, from receipts; 0: not known
+	keyed   bool       // req.key decides who is asked
+	once    bool       // never repeat what may have been applied
+	unnamed bool       // without an idempotency key; once goes with it
+	strong  bool       // it has a meaning in strong buckets only
+	noHedge bool       // one node only
+	prefer  *node      // for the first attempt; nil: choose
+	known   *knowledge // of the bucket; nil: none
 	// exchange carries one attempt; nil: the transport.
 	exchange func(ctx context.Context, to *target, q *request, p *response) error
 
@@ -69,7 +70,7 @@ func (c *Client) run(ctx context.Context, k *call) *Error {
 		if f == nil {
 			return nil
 		}
-		k.unknown = k.unknown || k.req.op.write() && f.Outcome == Unknown
+		k.unknown = (k.unknown || k.req.op.write() && f.Outcome == Unknown) && !k.settled(f)
 		d := decide(k.req.op, k.once, f)
 		if !d.again || k.attempts >= c.cfg.MaxAttempts {
 			return c.end(k, f)
@@ -206,9 +207,7 @@ func (c *Client) one(ctx, one context.Context, k *call, n *node, q *request, p *
 	}
 	c.noted(n, p.ring)
 	if p.fault == nil {
-		if k.n != nil && p.receipt.N > 0 && k.n.Load() != int32(p.receipt.N) {
-			k.n.Store(int32(p.receipt.N))
-		}
+		k.known.learn(p)
 		return nil
 	}
 	return c.refused(n, now, p)

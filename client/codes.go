@@ -15,6 +15,13 @@ const (
 	codeStaleReplica   = "stale_replica"
 	codeInternal       = "internal"
 
+	codePrecondition       = "precondition_failed"
+	codeIdempotencyExpired = "idempotency_expired"
+	codeNotSupported       = "not_supported"
+	codeConflict           = "conflict"
+	codePrimaryUnavailable = "primary_unavailable"
+	codePrimaryChanged     = "primary_changed"
+
 	codeUnreachable = "unreachable"
 	codeTimeout     = "timeout"
 	codeCanceled    = "canceled"
@@ -37,13 +44,13 @@ var statusTable = []statusRow{
 	{403, "permission_denied", NotApplied, false},
 	{404, "not_found", NotApplied, false},
 	{405, "method_not_allowed", NotApplied, false},
-	{409, "conflict", Unknown, false},
-	{412, "precondition_failed", NotApplied, false},
+	{409, codeConflict, Unknown, false},
+	{412, codePrecondition, NotApplied, false},
 	{413, "value_too_large", NotApplied, false},
 	{414, "key_too_long", NotApplied, false},
 	{415, "unsupported_media", NotApplied, false},
 	{421, codeNotOwner, NotApplied, true},
-	{422, "not_supported", NotApplied, false},
+	{422, codeNotSupported, NotApplied, false},
 	{429, codeRateLimited, NotApplied, true},
 	{502, "bad_gateway", Unknown, true},
 	{503, "unavailable", Unknown, true},

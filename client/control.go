@@ -99,7 +99,7 @@ func (c *Client) Cluster(ctx context.Context) (*ClusterStatus, error) {
 type Location struct {
 	Partition uint32   `json:"partition"`
 	Epoch     uint64   `json:"epoch"`
-	Primary   string   `json:"primary"` // "" until strong mode names one
+	Primary   string   `json:"primary"` // of its strong buckets; "" until there is one
 	Replicas  []string `json:"replicas"`
 	Fallbacks []string `json:"fallbacks"` // in the order in which they are asked
 }

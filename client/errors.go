@@ -44,7 +44,13 @@ var (
 	ErrNotModified = errors.New("the value has not changed")
 	// ErrInvalid: the request can never succeed as it is (400, 405, 413, 414, 415, 422).
 	ErrInvalid = errors.New("the request is not valid")
-	// ErrConflict: it clashes with what is there (409).
+	// ErrPreconditionFailed: the key is not as IfMatch or IfAbsent wants it (412). The
+	// *Error has the current ETag. It is ErrConflict too.
+	ErrPreconditionFailed = errors.New("the key is not as the condition wants it")
+	// ErrIdempotencyExpired: the write was named so long ago that nobody remembers any
+	// more whether it was applied. It is not applied again.
+	ErrIdempotencyExpired = errors.New("the idempotency key is too old")
+	// ErrConflict: it clashes with what is there (409, 412).
 	ErrConflict = errors.New("the request conflicts with what is there")
 	// ErrUnavailable: too few nodes can serve it now (429, 503), or none can be reached.
 	ErrUnavailable = errors.New("too few nodes can serve the request")
@@ -81,7 +87,7 @@ type Error struct {
 	Quorum     *QuorumReport // nil: the request did not get that far
 
 	Context   Context // of a deleted key: write with it
-	ETag      string  // precondition_failed: the current one
+	ETag      ETag    // ErrPreconditionFailed: the current one; "": the key holds nothing
 	Owners    []string
 	Ring      uint64
 	Epoch     uint64
@@ -148,6 +154,10 @@ func (e *Error) Is(target error) bool {
 		return e.Code == codeBucketNotFound
 	case ErrInvalid:
 		return e.Status == 400 || e.Status == 405 || e.Status >= 413 && e.Status <= 415 || e.Status == 422
+	case ErrPreconditionFailed:
+		return e.Code == codePrecondition
+	case ErrIdempotencyExpired:
+		return e.Code == codeIdempotencyExpired
 	case ErrConflict:
 		return e.Status == 409 || e.Status == 412
 	case ErrUnavailable:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/node/frames"
 	"github.com/quoratedb/quorate/node/wire"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -23,6 +25,9 @@ const (
 	// could not be reached is not dialed again; whoever wants it meanwhile is told so.
 	framesBackoffFirst = 20 * time.Millisecond
 	framesBackoffMost  = time.Second
+	// framesStrong is the version of the messages from which on they carry what strong
+	// buckets have to tell.
+	framesStrong = 2
 )
 
 // framesTransport speaks frames: one connection to each node carries all requests at
@@ -76,6 +81,10 @@ func (t *framesTransport) roundTrip(ctx context.Context, to *target, q *request,
 	if err != nil {
 		return &netError{err: cause(ctx, err)}
 	}
+	old := c.Info().Version < framesStrong
+	if old && q.op.counter() {
+		return t.http.roundTrip(ctx, to, q, p)
+	}
 	m := framesRequest(q)
 	if p.fault = tooLarge(&m); p.fault != nil {
 		p.status = p.fault.Status
@@ -85,6 +94,9 @@ func (t *framesTransport) roundTrip(ctx context.Context, to *target, q *request,
 	if err := c.Do(ctx, &m, &r); err != nil {
 		notSent := errors.Is(err, frames.ErrNotSent)
 		return &netError{sent: !notSent, stale: errors.Is(err, frames.ErrGoAway), err: cause(ctx, err)}
+	}
+	if old && r.Status == 422 && r.Code == codeNotSupported { // a strong bucket, as it may be
+		return t.http.roundTrip(ctx, to, q, p)
 	}
 	p.fill(q, &r)
 	return nil
@@ -241,17 +253,19 @@ func (t *framesTransport) close() {
 
 // framesRequest is a request as frames carry it.
 func framesRequest(q *request) wire.ClientRequest {
-	m := wire.ClientRequest{Bucket: q.bucket, Key: []byte(q.key), Consistency: levelNames[q.level], R: uint32(q.r), W: uint32(q.w), PW: uint32(q.pw),
+	m := wire.ClientRequest{IfMatch: string(q.match), IfNoneMatch: string(q.noneMatch), Bucket: q.bucket, Key: []byte(q.key), Consistency: levelNames[q.level], R: uint32(q.r), W: uint32(q.w), PW: uint32(q.pw),
 		Sloppy: core.Tri(q.sloppy), TTL: q.ttl, Timeout: q.timeout, OwnerOnly: q.ownerOnly, Newest: q.newest, RingVersion: q.ring}
 	switch q.op {
 	case opPut:
 		m.Op, m.Value, m.ContentType, m.Context, m.IdempotencyKey = wire.ClientPut, q.value, q.contentType, string(q.context), q.idempotency
+	case opIncrement:
+		m.Op, m.Delta, m.IdempotencyKey = wire.ClientIncrement, q.delta, q.idempotency
 	case opDelete:
 		m.Op, m.Context, m.IdempotencyKey = wire.ClientDelete, string(q.context), q.idempotency
 	case opHead:
-		m.Op, m.ReadAfter, m.IfNoneMatch = wire.ClientHead, string(q.after), q.noneMatch
+		m.Op, m.ReadAfter = wire.ClientHead, string(q.after)
 	default:
-		m.Op, m.ReadAfter, m.IfNoneMatch = wire.ClientGet, string(q.after), q.noneMatch
+		m.Op, m.ReadAfter = wire.ClientGet, string(q.after)
 	}
 	return m
 }
@@ -263,19 +277,42 @@ func (p *response) fill(q *request, r *wire.ClientReply) {
 	p.receipt = framesReceipt(&r.Receipt)
 	p.count, p.size = int(r.Siblings), int64(r.Size)
 	if r.HasETag {
-		p.etag = api.ETag(r.ETag)
+		p.etag = ETag(api.ETag(r.ETag))
+	}
+	if s := &r.Strong; !s.Version.IsZero() {
+		p.etag = strongETag(s.Version)
+	}
+	p.stale, p.applied = r.Strong.Stale, r.Strong.Applied
+	if q.op.counter() {
+		p.counted = r.Strong.Count
 	}
 	switch {
 	case r.Status >= 400:
 		p.requestID = hex.EncodeToString(r.RequestID[:])
 		p.fault = framesFault(r, p)
-	case r.Status == 200 && q.op != opHead:
+	case r.Status == 200 && q.op == opCount && !r.Strong.Counted: // by frames it is a GET
+		p.status = 409
+		p.fault = &Error{Status: 409, Code: codeConflict, Detail: "the key holds a value that is not a counter", Ring: p.ring, Epoch: p.epoch, Partition: p.partition}
+	case r.Status == 200 && q.op != opHead && !q.op.counter():
 		if p.value = r.Value; p.value == nil {
 			p.value = []byte{}
 		}
 	case r.Status == 300:
 		p.siblings = framesSiblings(r.Values)
 	}
+}
+
+// strongETag is a version as HTTP has it.
+func strongETag(v strong.Version) ETag {
+	var room [64]byte
+	b := append(room[:0], '"')
+	for i, n := range [...]uint64{v.Incarnation, v.Epoch, v.Index} {
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = strconv.AppendUint(b, n, 10)
+	}
+	return ETag(append(b, '"'))
 }
 
 func framesReceipt(r *wire.ClientReceipt) Receipt {
@@ -301,7 +338,7 @@ func framesSiblings(from []wire.ClientSibling) []Sibling {
 	out := make([]Sibling, len(from))
 	for i := range from {
 		s := &from[i]
-		out[i] = Sibling{Data: s.Value, ContentType: s.ContentType, ETag: api.SiblingETag(version.Dot{Actor: version.Actor(s.Actor), Counter: s.Counter}), Stamp: s.HLC}
+		out[i] = Sibling{Data: s.Value, ContentType: s.ContentType, ETag: ETag(api.SiblingETag(version.Dot{Actor: version.Actor(s.Actor), Counter: s.Counter})), Stamp: s.HLC}
 		if out[i].Data == nil {
 			out[i].Data = []byte{}
 		}

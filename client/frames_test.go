@@ -21,6 +21,7 @@ func TestOverFrames(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"RoundTrip", TestRoundTrip}, {"AnyKey", TestAnyKey}, {"Siblings", TestSiblings}, {"Session", TestSession}, {"ManyAtOnce", TestManyAtOnce},
+		{"Strong", TestStrong}, {"StrongRepeats", TestStrongRepeats}, {"StrongRaces", TestStrongRaces},
 	} {
 		t.Run(x.name, x.run)
 	}

@@ -33,7 +33,7 @@ func (c *Client) learn(won bool) {
 
 // hedgeAfter is when a second node is asked too; 0: never.
 func (c *Client) hedgeAfter(k *call, share time.Duration) time.Duration {
-	if k.noHedge || !k.keyed || k.req.op.write() || c.hedges == nil {
+	if k.noHedge || !k.keyed || k.req.op.write() || c.hedges == nil || k.primaryOnly() {
 		return 0
 	}
 	c.hedges.earn()

@@ -141,7 +141,7 @@ func (c *httpConn) header(h *answerHead, p *response, name, v []byte) error {
 		}
 		p.contentType = c.contentType
 	case is(name, "etag"):
-		p.etag = string(v)
+		p.etag = ETag(v)
 	case is(name, "quorate-context"):
 		p.context = Context(v)
 	case is(name, "quorate-receipt"):
@@ -158,6 +158,10 @@ func (c *httpConn) header(h *answerHead, p *response, name, v []byte) error {
 	case is(name, "quorate-partition"):
 		n, ok := parseUint(v)
 		p.partition, p.hasPartition = uint32(n), ok
+	case is(name, "quorate-stale"):
+		p.stale = true
+		_, n, _ := bytes.Cut(v, []byte("applied="))
+		p.applied, _ = parseUint(n)
 	case is(name, "quorate-siblings"):
 		n, _ := parseUint(v)
 		p.count = int(min(n, 1<<16))
@@ -218,6 +222,8 @@ func (p *response) finish(q *request, h *answerHead, body []byte) error {
 	switch {
 	case p.status == 200 && q.op == opHead:
 		p.size = h.length
+	case p.status == 200 && q.op.counter():
+		return p.parseCounter(body)
 	case p.status == 200 && !q.op.write():
 		p.value, p.size = body, int64(len(body))
 	case p.status == 300:
@@ -230,6 +236,9 @@ func (p *response) finish(q *request, h *answerHead, body []byte) error {
 		return badAnswer("its status is %d", p.status)
 	default:
 		p.fault = parseProblem(p.status, body)
+		if p.fault.ETag == "" && p.status == 412 {
+			p.fault.ETag = p.etag
+		}
 		if q.op == opHead && p.status == 404 && p.servedBy != "" {
 			p.fault.Code = codeBucketNotFound
 			if p.hasPartition {

@@ -9,6 +9,9 @@ import (
 // send writes q.
 func (c *httpConn) send(to *target, q *request) error {
 	c.out = appendRequest(c.out[:0], to, q)
+	if q.op == opIncrement {
+		c.out = append(strconv.AppendInt(append(c.out, deltaHead...), q.delta, 10), '}')
+	}
 	if q.op == opPut && len(q.value) > inlineValue {
 		both := net.Buffers{c.out, q.value}
 		_, err := both.WriteTo(c.Conn)
@@ -28,6 +31,8 @@ func appendRequest(b []byte, to *target, q *request) []byte {
 		b = append(b, "HEAD "...)
 	case opPut:
 		b = append(b, "PUT "...)
+	case opIncrement:
+		b = append(b, "POST "...)
 	case opDelete:
 		b = append(b, "DELETE "...)
 	default:
@@ -41,7 +46,8 @@ func appendRequest(b []byte, to *target, q *request) []byte {
 	b = append(b, "ms\r\n"...)
 	b = header(b, "Quorate-Context", string(q.context))
 	b = header(b, "Quorate-Read-After", string(q.after))
-	b = header(b, "If-None-Match", q.noneMatch)
+	b = header(b, "If-Match", string(q.match))
+	b = header(b, "If-None-Match", string(q.noneMatch))
 	b = header(b, "Idempotency-Key", q.idempotency)
 	if q.ring != 0 {
 		b = append(b, "Quorate-Ring: "...)
@@ -54,6 +60,11 @@ func appendRequest(b []byte, to *target, q *request) []byte {
 		b = header(b, "Content-Type", q.contentType)
 		b = append(b, "Content-Length: "...)
 		b = append(strconv.AppendInt(b, int64(len(q.value)), 10), '\r', '\n')
+	}
+	if q.op == opIncrement {
+		b = header(b, "Content-Type", "application/json")
+		b = append(b, "Content-Length: "...)
+		b = append(strconv.AppendInt(b, int64(deltaBody(q.delta)), 10), '\r', '\n')
 	}
 	return append(b, '\r', '\n')
 }
@@ -71,7 +82,11 @@ func header(b []byte, name, value string) []byte {
 
 // appendTarget appends path and query.
 func appendTarget(b []byte, q *request) []byte {
-	b = append(b, "/v1/kv/"...)
+	if q.op.counter() {
+		b = append(b, "/v1/counter/"...)
+	} else {
+		b = append(b, "/v1/kv/"...)
+	}
 	b = appendEscaped(b, q.bucket)
 	if q.key == "." || q.key == ".." {
 		// Proxies take these away from a path, escaped or not.

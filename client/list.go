@@ -24,7 +24,7 @@ type ListOptions struct {
 // Item is one key of a listing.
 type Item struct {
 	Key         string
-	ETag        string
+	ETag        ETag
 	ContentType string // of the newest sibling
 	Siblings    int    // values there are; 1 as a rule
 	Data        []byte // with Values, where there is one value
@@ -121,7 +121,7 @@ func (b *Bucket) page(ctx context.Context, o *ListOptions, left int, cursor stri
 
 func (p *pageJSON) item(i int) (Item, error) {
 	row := &p.Keys[i]
-	item := Item{ETag: row.ETag, ContentType: row.ContentType, Siblings: max(row.Siblings, 1), Data: row.Value}
+	item := Item{ETag: ETag(row.ETag), ContentType: row.ContentType, Siblings: max(row.Siblings, 1), Data: row.Value}
 	if row.Values != nil {
 		item.Values = siblingList(row.Values)
 	}

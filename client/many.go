@@ -102,7 +102,7 @@ func (b *Bucket) getChunk(ctx context.Context, c *chunk, query string, out []Got
 }
 
 func (r *resultJSON) value() *Value {
-	v := &Value{ContentType: r.ContentType, Context: r.Context, ETag: r.ETag, Receipt: parseReceipt([]byte(r.Receipt)), Count: max(r.Count, 1)}
+	v := &Value{ContentType: r.ContentType, Context: r.Context, ETag: ETag(r.ETag), Receipt: parseReceipt([]byte(r.Receipt)), Count: max(r.Count, 1)}
 	if len(r.Siblings) > 1 {
 		v.Siblings, v.Count = siblingList(r.Siblings), len(r.Siblings)
 		return v
@@ -116,7 +116,7 @@ func (r *resultJSON) value() *Value {
 
 // post sends JSON to a route of the bucket and reads the JSON that comes back.
 func (b *Bucket) post(ctx context.Context, o op, to *node, route, idempotency string, ask any, answer *resultsJSON, want int) *Error {
-	k := &call{req: request{op: o, bucket: b.name, idempotency: idempotency}, prefer: to}
+	k := &call{req: request{op: o, bucket: b.name, idempotency: idempotency}, prefer: to, once: o == opBatch && idempotency == ""}
 	body, err := json.Marshal(ask)
 	if err != nil {
 		return b.c.end(k, &Error{Code: codeInternal, Outcome: NotApplied, Err: err})
@@ -146,6 +146,10 @@ type Operation struct {
 	ContentType string        // "": application/octet-stream
 	TTL         time.Duration // 0: the bucket's
 	Context     Context       // what the write replaces; "": what its coordinator holds
+
+	// Of strong buckets: the write is done only if the key is as these want it.
+	IfMatch  ETag // what the key holds
+	IfAbsent bool // the key holds nothing
 }
 
 // Done is what became of one Operation: a Result or an error.
@@ -153,6 +157,8 @@ type Done struct {
 	Key    string
 	Result *Result
 	Err    error
+
+	unknown bool // an attempt may have been applied
 }
 
 type operationJSON struct {
@@ -163,20 +169,24 @@ type operationJSON struct {
 	ContentType string  `json:"content_type,omitempty"`
 	TTLMS       int64   `json:"ttl_ms,omitempty"`
 	Context     Context `json:"context,omitempty"`
+	IfMatch     ETag    `json:"if_match,omitempty"`
+	IfNoneMatch ETag    `json:"if_none_match,omitempty"`
+	Idempotency string  `json:"idempotency_key,omitempty"`
 }
 
 // Batch writes many keys in few requests. It is not atomic: each operation has a
 // result of its own, in the order of ops. W, PW, Sloppy and the like hold for all; With
-// and IdempotencyKey are refused. Operations that were not applied are tried again;
-// one whose outcome is unknown is repeated only together with its whole request, and
-// otherwise reported. The error is of the whole: nothing was sent.
+// and IdempotencyKey are refused, as are IfMatch and IfAbsent, which an Operation has for
+// itself. Operations that were not applied are tried again; one whose outcome is unknown
+// is repeated in a strong bucket, where it acts once, else only together with its whole
+// request. The error is of the whole: nothing was sent.
 func (b *Bucket) Batch(ctx context.Context, ops []Operation, opts ...WriteOption) ([]Done, error) {
 	k := b.call(opBatch, "")
 	for _, o := range opts {
 		o.applyPut(k)
 	}
-	if k.req.context != "" || k.req.idempotency != "" {
-		return nil, b.c.end(k, &Error{Code: "invalid_argument", Status: 400, Outcome: NotApplied, Detail: "With and IdempotencyKey speak of one write, not of many"})
+	if k.req.context != "" || k.req.idempotency != "" || k.req.match != "" || k.req.noneMatch != "" {
+		return nil, b.c.end(k, &Error{Code: "invalid_argument", Status: 400, Outcome: NotApplied, Detail: "With, IdempotencyKey, IfMatch and IfAbsent speak of one write, not of many"})
 	}
 	out := make([]Done, len(ops))
 	for i := range ops {
@@ -184,27 +194,56 @@ func (b *Bucket) Batch(ctx context.Context, ops []Operation, opts ...WriteOption
 	}
 	ctx, cancel := b.c.within(ctx)
 	defer cancel()
+	ids := b.batchIDs(k, ops)
 	query := string(appendQuery(nil, '?', &k.req))
 	b.rounds(ctx, len(ops),
 		func(items []int) []*chunk {
 			return b.chunks(opPut, items, func(i int) string { return ops[i].Key }, func(i int) int { return len(ops[i].Data) })
 		},
-		func(ctx context.Context, c *chunk) ([]int, *Error) { return b.writeChunk(ctx, c, query, ops, out) })
+		func(ctx context.Context, c *chunk) ([]int, *Error) {
+			return b.writeChunk(ctx, c, query, ops, ids, k.once, out)
+		})
 	return out, nil
 }
 
-func (b *Bucket) writeChunk(ctx context.Context, c *chunk, query string, ops []Operation, out []Done) (again []int, why *Error) {
+// batchIDs names each operation on its own, where that makes a repeat of it act once;
+// nil elsewhere.
+func (b *Bucket) batchIDs(k *call, ops []Operation) []string {
+	strong := b.known.strong.Load()
+	for i := range ops {
+		strong = strong || ops[i].IfMatch != "" || ops[i].IfAbsent
+	}
+	if !strong || k.once {
+		return nil
+	}
+	ids := make([]string, len(ops))
+	for i := range ids {
+		ids[i] = newIdempotencyKey()
+	}
+	return ids
+}
+
+func (b *Bucket) writeChunk(ctx context.Context, c *chunk, query string, ops []Operation, ids []string, once bool, out []Done) (again []int, why *Error) {
 	var ask struct {
 		Operations []operationJSON `json:"operations"`
 	}
 	for _, i := range c.items {
-		ask.Operations = append(ask.Operations, ops[i].json())
+		j := ops[i].json()
+		if ids != nil {
+			j.Idempotency = ids[i]
+		}
+		ask.Operations = append(ask.Operations, j)
 	}
 	var answer resultsJSON
-	f := b.post(ctx, opBatch, c.to, ":batch"+query, newIdempotencyKey(), ask, &answer, len(c.items))
+	whole := ""
+	if !once {
+		whole = newIdempotencyKey()
+	}
+	f := b.post(ctx, opBatch, c.to, ":batch"+query, whole, ask, &answer, len(c.items))
 	if f != nil {
 		for _, i := range c.items {
-			out[i].Err = f
+			mine := *f
+			out[i].fail(&mine)
 		}
 		return nil, nil
 	}
@@ -215,15 +254,18 @@ func (b *Bucket) writeChunk(ctx context.Context, c *chunk, query string, ops []O
 			o = opDelete
 		}
 		if f := r.fault(o, b.name); f != nil {
-			out[i].Err = f
-			// Not what is unknown: at another place of another request it would be another
-			// write.
-			if f.Outcome == NotApplied && decide(o, true, f).again {
+			if ids != nil {
+				f.IdempotencyKey = ids[i]
+			}
+			out[i].fail(f)
+			// Not what is unknown without an id of its own: at another place of another
+			// request it would be another write.
+			if (f.Outcome == NotApplied || ids != nil) && decide(o, ids == nil, f).again {
 				again, why = append(again, i), f
 			}
 			continue
 		}
-		out[i].Result, out[i].Err = &Result{Context: r.Context, ETag: r.ETag, Receipt: parseReceipt([]byte(r.Receipt)), Attempts: 1}, nil
+		out[i].Result, out[i].Err = &Result{Context: r.Context, ETag: ETag(r.ETag), Created: r.Status == 201, Receipt: parseReceipt([]byte(r.Receipt)), Attempts: 1}, nil
 		if b.session != nil && r.Context != "" {
 			b.session.saw(b.name, ops[i].Key, r.Context)
 		}
@@ -231,8 +273,20 @@ func (b *Bucket) writeChunk(ctx context.Context, c *chunk, query string, ops []O
 	return again, why
 }
 
+// fail notes why an attempt failed. Once one of them may have been applied the outcome
+// stays unknown, but for the refusal of a condition under an id of its own.
+func (d *Done) fail(f *Error) {
+	if d.unknown && (f.Code != codePrecondition || f.IdempotencyKey == "") {
+		f.Outcome = Unknown
+	}
+	d.Err, d.unknown = f, f.Outcome == Unknown
+}
+
 func (o *Operation) json() operationJSON {
-	j := operationJSON{Op: "put", ContentType: o.ContentType, TTLMS: o.TTL.Milliseconds(), Context: o.Context}
+	j := operationJSON{Op: "put", ContentType: o.ContentType, TTLMS: o.TTL.Milliseconds(), Context: o.Context, IfMatch: o.IfMatch}
+	if o.IfAbsent {
+		j.IfNoneMatch = "*"
+	}
 	if asText(o.Key) {
 		j.Key = &o.Key
 	} else {

@@ -96,12 +96,12 @@ func (t afterOption) applyGet(c *call) { c.req.after = Context(t) }
 // by themselves.
 func ReadAfter(t Context) GetOption { return afterOption(t) }
 
-type noneMatchOption string
+type noneMatchOption ETag
 
-func (t noneMatchOption) applyGet(c *call) { c.req.noneMatch = string(t) }
+func (t noneMatchOption) applyGet(c *call) { c.req.noneMatch = ETag(t) }
 
 // IfNoneMatch answers ErrNotModified while the value still has this ETag.
-func IfNoneMatch(etag string) GetOption { return noneMatchOption(etag) }
+func IfNoneMatch(etag ETag) GetOption { return noneMatchOption(etag) }
 
 type noHedgeOption struct{}
 

@@ -43,6 +43,9 @@ func (c *Client) pick(k *call) *node {
 	v := c.ring.Load()
 	var h choice
 	if v != nil && !c.cfg.NoOwnerRouting {
+		if p := v.primaryOf(k); p != nil && p.usable(now) && !k.hasTried(p) {
+			return p
+		}
 		if k.keyed {
 			owners := v.ownersOf(k)
 			for _, n := range owners {

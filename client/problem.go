@@ -57,7 +57,7 @@ func parseProblem(status int, body []byte) *Error {
 
 func (p *problemJSON) fault(status int) *Error {
 	f := &Error{Status: status, Code: p.Code, Outcome: parseOutcome(p.Outcome), Retryable: p.Retryable, RetryAfter: msDuration(p.RetryAfterMS),
-		Detail: p.Detail, Ring: p.RingVersion, Epoch: p.Epoch, Partition: p.Partition, Owners: p.Owners, ETag: p.ETag,
+		Detail: p.Detail, Ring: p.RingVersion, Epoch: p.Epoch, Partition: p.Partition, Owners: p.Owners, ETag: ETag(p.ETag),
 		RequestID: strings.TrimPrefix(p.Instance, "urn:quorate:request:")}
 	if len(f.Detail) > detailMax {
 		f.Detail = f.Detail[:detailMax]
@@ -101,7 +101,7 @@ func siblingList(from []siblingJSON) []Sibling {
 	out := make([]Sibling, len(from))
 	for i, s := range from {
 		stamp, _ := strconv.ParseUint(s.HLC, 10, 64) // 0, the oldest, if it is none
-		out[i] = Sibling{Data: s.Value, ContentType: s.ContentType, ETag: s.ETag, Stamp: stamp}
+		out[i] = Sibling{Data: s.Value, ContentType: s.ContentType, ETag: ETag(s.ETag), Stamp: stamp}
 		if out[i].Data == nil {
 			out[i].Data = []byte{}
 		}

@@ -11,6 +11,10 @@ const (
 	// and jittered.
 	backoffFirst = 10 * time.Millisecond
 	backoffMost  = time.Second
+	// swapFirst and swapMost bound the wait before a Swap that lost begins again: about
+	// the time that a write takes.
+	swapFirst = time.Millisecond
+	swapMost  = 50 * time.Millisecond
 )
 
 // decision is what to do after an attempt that failed.
@@ -34,6 +38,9 @@ func decide(o op, once bool, f *Error) decision {
 		return decision{again: true, now: true, refresh: true, costs: true}
 	case codeDraining, codeStarting:
 		return decision{again: true, now: true, costs: true}
+	case codePrimaryUnavailable, codePrimaryChanged:
+		// The node has waited for a primary already; by now there may be another one.
+		return decision{again: f.Retryable, refresh: true, costs: true}
 	case codeOverloaded, codeStaleReplica:
 		return decision{again: f.Retryable, costs: true}
 	case codeUnreachable:
@@ -57,6 +64,7 @@ func (c *Client) ready(ctx context.Context, k *call, n *node, d decision, f *Err
 		_ = c.refresh(within, n, f.Ring) // without a newer ring the next node forwards
 		cancel()
 		c.allow(k, f.Owners)
+		c.allowPrimary(k, n)
 	}
 	wait := time.Duration(0)
 	if !d.now || k.nTried >= c.reachable(k) {

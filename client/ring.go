@@ -27,6 +27,7 @@ type view struct {
 	version uint64
 	cluster string
 	owners  [][]*node // of each partition, in the order of its replica list
+	primary []*node   // of each partition; nil: none
 	nodes   []*node   // all that may coordinate
 	byName  map[string]*node
 }
@@ -38,8 +39,8 @@ func (v *view) ownersOf(k *call) []*node {
 		return nil
 	}
 	list := v.owners[partitionOf(v, k.req.bucket, k.req.key)]
-	if k.n != nil {
-		if n := int(k.n.Load()); n > 0 && n < len(list) {
+	if k.known != nil {
+		if n := int(k.known.owners.Load()); n > 0 && n < len(list) {
 			return list[:n]
 		}
 	}
@@ -59,7 +60,7 @@ type Ring struct {
 type RingPartition struct {
 	ID       int      `json:"id"`
 	Epoch    uint64   `json:"epoch"`
-	Primary  string   `json:"primary"` // "" until strong mode names one
+	Primary  string   `json:"primary"` // of its strong buckets; "" until there is one
 	Replicas []string `json:"replicas"`
 }
 
@@ -212,6 +213,7 @@ func (c *Client) install(r *Ring) {
 			}
 		}
 		v.owners = append(v.owners, list)
+		v.primary = append(v.primary, v.byName[p.Primary])
 	}
 	c.ring.Store(v)
 	c.stats.ringChanges.Add(1)

@@ -42,7 +42,7 @@ func (s *Session) Bucket(name string) *Bucket {
 
 // In gives the same bucket with its calls in a session.
 func (b *Bucket) In(s *Session) *Bucket {
-	return &Bucket{c: b.c, name: b.name, n: b.n, session: s}
+	return &Bucket{c: b.c, name: b.name, known: b.known, session: s}
 }
 
 // token is what a read of the key must include.

@@ -43,17 +43,24 @@ const (
 	opHead
 	opPut
 	opDelete
+	opIncrement // of a counter of a strong bucket
+	opCount     // reads one
 	// The others do not go through a transport: they are JSON over HTTP.
 	opMulti // reads of many keys, lists, control reads
 	opBatch // writes of many keys
 	opAdmin // control writes
 )
 
-var opNames = [...]string{"", "get", "head", "put", "delete", "read", "batch", "change"}
+var opNames = [...]string{"", "get", "head", "put", "delete", "increment", "count", "read", "batch", "change"}
 
 func (o op) String() string { return opNames[o] }
 
-func (o op) write() bool { return o == opPut || o == opDelete || o == opBatch || o == opAdmin }
+func (o op) write() bool {
+	return o == opPut || o == opDelete || o == opIncrement || o == opBatch || o == opAdmin
+}
+
+// counter tells that the key is a counter, on the route of counters.
+func (o op) counter() bool { return o == opIncrement || o == opCount }
 
 // consistency is a level by name; 0 takes r or w, or the bucket's default.
 type consistency uint8
@@ -62,9 +69,13 @@ const (
 	levelOne consistency = iota + 1
 	levelQuorum
 	levelAll
+	// Those below are of strong buckets alone; levelQuorum is of both.
+	levelLeader
+	levelReplica
+	levelStale
 )
 
-var levelNames = [...]string{"", "one", "quorum", "all"}
+var levelNames = [...]string{"", "one", "quorum", "all", "leader", "replica", "stale"}
 
 // tri is an optional yes or no.
 type tri uint8
@@ -92,7 +103,9 @@ type request struct {
 	ttl       time.Duration // 0: the bucket's default
 	context   Context       // of a write: what the client saw; "": none
 	after     Context       // of a read: what the answer must include; "": none
-	noneMatch string        // of a read: a quoted ETag; "": none
+	noneMatch ETag          // of a read; of a write it is * and wants the key to hold nothing; "": none
+	match     ETag          // of a write: what the key must hold; "": anything
+	delta     int64         // opIncrement
 
 	// idempotency is <unix_ms>-<random>, the same in all attempts of one write.
 	idempotency string
@@ -106,7 +119,7 @@ type request struct {
 
 // response is a node's verdict. A transport fills the fields the answer has.
 type response struct {
-	status int    // as HTTP has it: 200, 204, 300, 304, or 400 and above
+	status int    // as HTTP has it: 200, 201, 204, 300, 304, or 400 and above
 	fault  *Error // with status 400 and above: what the problem document says
 
 	value       []byte    // status 200, not of opHead
@@ -115,8 +128,12 @@ type response struct {
 	siblings    []Sibling // status 300, newest first
 	count       int       // siblings there are; 0 and 1 are the same
 
+	counted int64  // status 200 of a counter
+	stale   bool   // Quorate-Stale was there
+	applied uint64 // with stale: the log index
+
 	context Context // "": none was given
-	etag    string  // quotes included
+	etag    ETag
 	receipt Receipt
 
 	ring         uint64 // 0: the node did not say

@@ -49,9 +49,14 @@ type Value struct {
 	Count int
 
 	Context Context // to write with
-	ETag    string  // the version, quotes included
+	ETag    ETag    // the version
 	Receipt Receipt
 	Node    string // that coordinated
+
+	// Stale marks an answer to Consistency(Stale): some committed past state, as it was
+	// when the node had applied its partition's log up to Applied.
+	Stale   bool
+	Applied uint64
 }
 
 // Conflicting tells that there are several values and Data is none of them.
@@ -61,7 +66,7 @@ func (v *Value) Conflicting() bool { return len(v.Siblings) > 1 }
 type Sibling struct {
 	Data        []byte
 	ContentType string
-	ETag        string
+	ETag        ETag
 	// Stamp is the hybrid clock of its write: a unix time in milliseconds and a counter
 	// below. It orders siblings for people; it decides nothing.
 	Stamp uint64
@@ -76,9 +81,11 @@ const stampShift = 16
 // Result is an applied write.
 type Result struct {
 	Context Context // covers what the write carried and itself, nothing else
-	ETag    string
+	ETag    ETag    // of what was written; of a strong bucket, its version and a fencing token
 	Receipt Receipt
 	Node    string // that coordinated
+	// Created: the key held nothing before. Only IfAbsent tells.
+	Created bool
 	// Attempts it took; above 1 the write may have been sent twice, under one
 	// idempotency key.
 	Attempts int

@@ -124,6 +124,7 @@ func TestAllocations(t *testing.T) {
 		}},
 		{"Get", getAllocs, func() error { return second(gets.Get(ctx, "user:1234")) }},
 		{"Put", putAllocs, func() error { return second(puts.Put(ctx, "user:1234", value)) }},
+		{"PutIf", putAllocs, func() error { return second(puts.PutIf(ctx, "user:1234", value, `"1.2.3"`)) }},
 		{"a key's place", 0, func() error { partitionOf(get.ring.Load(), "carts", "user:1234"); return nil }},
 	} {
 		var err error

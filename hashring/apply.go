@@ -90,6 +90,9 @@ func (s *State) firstRing(c *FirstRing) error {
 		stores = append(stores, s.Stores[i])
 	}
 	s.Partitions = Claim(c.Partitions, stores, s.Replicas)
+	if s.hasStrongBucket() {
+		return s.beginStrong()
+	}
 	return nil
 }
 
@@ -107,6 +110,16 @@ func (s *State) createBucket(b Bucket) error {
 	}
 	if len(s.Buckets) >= MaxBuckets {
 		return refuse(ErrTooMany, "%d buckets is the most", MaxBuckets)
+	}
+	if b.Mode == Strong {
+		if s.Feature < FeatureStrong {
+			return refuse(ErrNotSupported, "mode strong needs feature level %d, the cluster is at %d", FeatureStrong, s.Feature)
+		}
+		if !s.hasStrongBucket() {
+			if err := s.beginStrong(); err != nil {
+				return err
+			}
+		}
 	}
 	b.ID = BucketID(s.Version)
 	return s.setBucket(b)

@@ -1,9 +1,16 @@
 package hashring
 
-import "slices"
+import (
+	"slices"
 
-// applyBuild carries out the commands that exist from FeatureBuilding on.
+	"github.com/quoratedb/quorate/internal/plant"
+)
+
+// applyBuild carries out the commands that came with FeatureBuilding and later.
 func (s *State) applyBuild(c Command) error {
+	if c.Kind == KindStrong {
+		return s.strong(c.Strong)
+	}
 	if s.Feature < FeatureBuilding {
 		return refuse(ErrNotSupported, "%s needs feature level %d, the cluster is at %d", c.Kind, FeatureBuilding, s.Feature)
 	}
@@ -81,21 +88,22 @@ func (s *State) takePlaces(from, to SID) {
 			part.Replicas[i] = to
 			part.build(to)
 		}
-		if part.Primary == from {
+		if part.Primary == from && part.Strong == nil { // else it is the epoch's, whatever becomes of it (S1)
 			part.Primary = SID{}
 		}
 		s.newStage(p)
 	}
 }
 
-// at finds the partition of a place whose epoch is as expected.
+// at finds the partition of a place whose epoch, the one that places and roles have, is
+// as expected.
 func (s *State) at(p uint32, epoch uint64) (*Partition, error) {
 	if int(p) >= len(s.Partitions) {
 		return nil, refuse(ErrInvalid, "partition %d of %d", p, len(s.Partitions))
 	}
 	part := &s.Partitions[p]
-	if part.Epoch != epoch {
-		return nil, refuse(ErrStaleEpoch, "partition %d is at epoch %d, %d was expected", p, part.Epoch, epoch)
+	if at := part.PlanEpoch(); at != epoch {
+		return nil, refuse(ErrStaleEpoch, "partition %d is at epoch %d, %d was expected", p, at, epoch)
 	}
 	return part, nil
 }
@@ -135,7 +143,7 @@ func (s *State) filled(c *Filled) error {
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(part.Building, pl.SID) || part.Session != pl.Session {
+		if !slices.Contains(part.Building, pl.SID) || part.Session != pl.Session && !plant.Is(plant.FilledOldSession) {
 			return refuse(ErrStaleEpoch, "store %s does not build partition %d in session %d", pl.SID.Short(), pl.Partition, pl.Session)
 		}
 		if i, _ := s.find(pl.SID); !s.Stores[i].State.serves() {

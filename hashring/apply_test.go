@@ -229,9 +229,42 @@ func TestBoundsAreReached(t *testing.T) {
 	}
 }
 
-// The largest state there can be fits the codec.
+// The largest state there can be fits the codec: without strong mode, and with it.
 func TestTheLargestStateIsEncoded(t *testing.T) {
-	s := &State{Version: 1 << 60, Cluster: sidOf("c"), Feature: 60000, Replicas: MaxReplicas, Buckets: map[string]Bucket{}}
+	b, err := EncodeState(largest(MaxReplicas))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes of %d", len(b), MaxStateBytes)
+	s := largest(MaxStrongPlaces / MaxPartitions)
+	for p := range s.Partitions {
+		part := &s.Partitions[p]
+		other := func(i int) (out []SID) {
+			for j := range s.Replicas {
+				out = append(out, s.Stores[(p+i*s.Replicas+j)%MaxStores].SID)
+			}
+			return out
+		}
+		learners := other(2)
+		slices.SortFunc(learners, SID.Compare)
+		lost := slices.Concat(other(3), other(4), other(5))[:MaxLost]
+		slices.SortFunc(lost, SID.Compare)
+		part.Placed = part.Epoch
+		part.Strong = &StrongConfig{Epoch: part.Epoch - 1, Incarnation: 1 << 60, Sets: [][]SID{other(0), other(1)}, Learners: learners, PossibleLoss: true, Lost: lost}
+	}
+	if b, err = EncodeState(s); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes of %d", len(b), MaxStateBytes)
+	s.Replicas++
+	if err := s.Check(); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one replica more: %v", err)
+	}
+}
+
+// largest is a state at the bounds of everything but strong mode.
+func largest(replicas int) *State {
+	s := &State{Version: 1 << 60, Cluster: sidOf("c"), Feature: 60000, Replicas: replicas, Buckets: map[string]Bucket{}}
 	long := strings.Repeat("a", MaxAddress)
 	for i := range MaxStores {
 		name := fmt.Sprintf("%063d", i)
@@ -244,7 +277,7 @@ func TestTheLargestStateIsEncoded(t *testing.T) {
 	}
 	for p := range MaxPartitions {
 		part := Partition{Epoch: 1 << 60}
-		for i := range MaxReplicas {
+		for i := range replicas {
 			part.Replicas = append(part.Replicas, s.Stores[(p+i)%MaxStores].SID)
 		}
 		part.Primary = part.Replicas[0]
@@ -254,13 +287,9 @@ func TestTheLargestStateIsEncoded(t *testing.T) {
 	}
 	for i := range MaxBuckets {
 		name := fmt.Sprintf("%063d", i)
-		s.Buckets[name] = Bucket{ID: BucketID(i + 1), Name: name, Mode: Eventual, Conflict: Siblings, N: 15, R: 15, W: 15, Sloppy: true, TTL: 1 << 62}
+		s.Buckets[name] = Bucket{ID: BucketID(i + 1), Name: name, Mode: Eventual, Conflict: Siblings, N: replicas, R: replicas, W: replicas, Sloppy: true, TTL: 1 << 62}
 	}
-	b, err := EncodeState(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d bytes of %d", len(b), MaxStateBytes)
+	return s
 }
 
 // Random histories of commands: the state keeps its invariants, a refusal leaves no

@@ -40,13 +40,16 @@ type history struct {
 	names     int // stores named so far
 	sessions  map[string]bool
 	published map[*State][]byte
-	late      []Command // to be tried again
+	late      []Command         // to be tried again
+	configs   map[string]string // what each strong epoch of each partition has fixed
 }
 
-func newHistory(t *rapid.T) *history {
-	h := &history{sessions: map[string]bool{}, published: map[*State][]byte{}}
+func newHistory(t *rapid.T) *history { return newHistoryAt(t, FeatureBuilding) }
+
+func newHistoryAt(t *rapid.T, level uint16) *history {
+	h := &history{sessions: map[string]bool{}, published: map[*State][]byte{}, configs: map[string]string{}}
 	c := initCommand(rapid.IntRange(1, 5).Draw(t, "replicas"))
-	c.Init.Feature = FeatureBuilding
+	c.Init.Feature = level
 	s := must(t, nil, c)
 	first := &FirstRing{Partitions: rapid.IntRange(1, 4).Draw(t, "partitions")}
 	for range rapid.IntRange(1, 5).Draw(t, "stores") {
@@ -68,6 +71,7 @@ func newHistory(t *rapid.T) *history {
 func (h *history) fresh(t *rapid.T, node string) Store {
 	h.names++
 	st := modernStore(fmt.Sprintf("n%03d", h.names), rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(t, "zone"))
+	st.FeatureMax = FeatureStrong
 	if node != "" {
 		st.Node = node
 	}
@@ -76,6 +80,9 @@ func (h *history) fresh(t *rapid.T, node string) Store {
 
 func (h *history) step(t *rapid.T, version uint64) {
 	c := h.draw(t)
+	if h.s.Feature >= FeatureStrong && rapid.Bool().Draw(t, "strong") {
+		c = h.drawStrong(t)
+	}
 	h.late = append(h.late, c)
 	next, err := h.s.Apply(version, c)
 	again, errAgain := h.twin.Apply(version, c)
@@ -108,7 +115,7 @@ func (h *history) draw(t *rapid.T) Command {
 		var places []Place
 		for p := range s.Partitions {
 			if part := &s.Partitions[p]; len(part.Building) > 0 && rapid.IntRange(0, 3).Draw(t, "in the batch") > 0 {
-				places = append(places, Place{uint32(p), part.Epoch, rapid.SampledFrom(part.Building).Draw(t, "builder"), part.Session})
+				places = append(places, Place{uint32(p), part.PlanEpoch(), rapid.SampledFrom(part.Building).Draw(t, "builder"), part.Session})
 			}
 		}
 		return filledCommand(places...)
@@ -119,14 +126,14 @@ func (h *history) draw(t *rapid.T) Command {
 		states := []StoreState{StoreUp, StoreSuspect, StoreDown, StoreDraining, StoreRetired}
 		return Command{Kind: KindSetStoreState, SetStoreState: &SetStoreState{store.SID, rapid.SampledFrom(states).Draw(t, "state")}}
 	case "purge":
-		c := PurgeRound{Partition: uint32(p), Epoch: part.Epoch, Clock: drawClock(t, "cut"), TimeMS: rapid.Int64Range(0, 9).Draw(t, "ms"), Generation: 1}
+		c := PurgeRound{Partition: uint32(p), Epoch: part.PlanEpoch(), Clock: drawClock(t, "cut"), TimeMS: rapid.Int64Range(0, 9).Draw(t, "ms"), Generation: 1}
 		if part.Purge != nil {
 			c.Generation += part.Purge.Generation
 		}
 		rounds := []PurgeRound{c}
 		for other := p + 1; other < len(s.Partitions); other++ {
 			if part := &s.Partitions[other]; rapid.Bool().Draw(t, "with it") {
-				c.Partition, c.Epoch, c.Generation = uint32(other), part.Epoch, 1
+				c.Partition, c.Epoch, c.Generation = uint32(other), part.PlanEpoch(), 1
 				if part.Purge != nil {
 					c.Generation += part.Purge.Generation
 				}
@@ -170,6 +177,7 @@ func (h *history) check(t *rapid.T, c Command, next *State) {
 	for p := range next.Partitions {
 		h.checkStage(t, c, next, p)
 		h.checkPurge(t, next, p)
+		h.checkStrong(t, c, next, p)
 	}
 	r := NewRing(next)
 	for _, st := range h.s.Stores {
@@ -186,17 +194,17 @@ func (h *history) checkStage(t *rapid.T, c Command, next *State, p int) {
 	all := MaxReplicas
 	was, is := fullOf(h.s, p, all), fullOf(next, p, all)
 	same := slices.Equal(old.Replicas, now.Replicas) && slices.Equal(old.Building, now.Building) && slices.Equal(was, is) && old.Session == now.Session
-	if now.Epoch < old.Epoch || now.Epoch == old.Epoch && !same {
-		t.Fatalf("%s changed p%d within epoch %d:\n%s%s", c.Kind, p, now.Epoch, h.s.Picture(), next.Picture())
+	if now.PlanEpoch() < old.PlanEpoch() || now.PlanEpoch() == old.PlanEpoch() && !same {
+		t.Fatalf("%s changed p%d within epoch %d:\n%s%s", c.Kind, p, now.PlanEpoch(), h.s.Picture(), next.Picture())
 	}
-	if key := fmt.Sprint(p, now.Session); now.Epoch > old.Epoch && now.Session != 0 {
+	if key := fmt.Sprint(p, now.Session); now.PlanEpoch() > old.PlanEpoch() && now.Session != 0 {
 		if h.sessions[key] {
 			t.Fatalf("session %d of p%d has come back", now.Session, p)
 		}
 		h.sessions[key] = true
 	}
 	for _, sid := range is {
-		told := c.Filled != nil && slices.Contains(c.Filled.Places, Place{uint32(p), old.Epoch, sid, old.Session})
+		told := c.Filled != nil && slices.Contains(c.Filled.Places, Place{uint32(p), old.PlanEpoch(), sid, old.Session})
 		if !slices.Contains(was, sid) && !told {
 			t.Fatalf("%s made %s full in p%d", c.Kind, sid.Short(), p)
 		}
@@ -262,7 +270,7 @@ func TestGrowingEnds(t *testing.T) {
 			}
 			s = must(t, s, growCommand(places...))
 			for i := range places {
-				places[i].Epoch, places[i].Session = s.Partitions[places[i].Partition].Epoch, s.Version
+				places[i].Epoch, places[i].Session = s.Partitions[places[i].Partition].PlanEpoch(), s.Version
 			}
 			s = must(t, s, filledCommand(places...))
 		}
@@ -359,7 +367,7 @@ func TestQuorumsMeet(t *testing.T) {
 			case "write":
 				_, w := r.Quorum(0, MaxReplicas)
 				at := rapid.Permutation(full).Draw(t, "acked")[:w]
-				writes = append(writes, &modelWrite{epoch: part.Epoch, w: w, at: setOf(at)})
+				writes = append(writes, &modelWrite{epoch: part.PlanEpoch(), w: w, at: setOf(at)})
 			case "replace":
 				victim := rapid.SampledFrom(part.Replicas).Draw(t, "victim")
 				st, _ := r.Store(victim)
@@ -381,9 +389,9 @@ func TestQuorumsMeet(t *testing.T) {
 					continue
 				}
 				sid := rapid.SampledFrom(part.Building).Draw(t, "builder")
-				s = must(t, s, filledCommand(Place{0, part.Epoch, sid, part.Session}))
+				s = must(t, s, filledCommand(Place{0, part.PlanEpoch(), sid, part.Session}))
 				for _, w := range writes { // the survivors agreed before one of them streamed (E13)
-					if w.epoch < part.Epoch && len(w.at) > 0 {
+					if w.epoch < part.PlanEpoch() && len(w.at) > 0 {
 						maps.Copy(w.at, setOf(append(slices.Clone(full), sid)))
 					}
 				}

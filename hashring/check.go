@@ -44,7 +44,7 @@ func (c *Command) check() error {
 	set := 0
 	for _, member := range []bool{c.Init != nil, c.Register != nil, c.FirstRing != nil, c.CreateBucket != nil,
 		c.UpdateBucket != nil, c.DeleteBucket != nil, c.SetStoreState != nil, c.SetFeature != nil,
-		c.ReplaceStore != nil, c.Grow != nil, c.Filled != nil, c.Purge != nil} {
+		c.ReplaceStore != nil, c.Grow != nil, c.Filled != nil, c.Purge != nil, c.Strong != nil} {
 		if member {
 			set++
 		}
@@ -78,6 +78,8 @@ func (c *Command) check() error {
 		return checkPlaces(c.Filled.Places, true)
 	case c.Kind == KindPurge && c.Purge != nil:
 		return c.Purge.check()
+	case c.Kind == KindStrong && c.Strong != nil:
+		return c.Strong.check()
 	}
 	return refuse(ErrInvalid, "unknown command %q, or not its member", clip(string(c.Kind)))
 }
@@ -147,7 +149,13 @@ func (b *Bucket) fill(replicas int) {
 	if b.Mode == "" {
 		b.Mode = Eventual
 	}
-	if b.Conflict == "" {
+	switch {
+	case b.Mode == Strong: // there is one value, and no fallback
+		b.Sloppy = false
+		if b.Conflict == Siblings {
+			b.Conflict = ""
+		}
+	case b.Conflict == "":
 		b.Conflict = Siblings
 	}
 }
@@ -158,7 +166,7 @@ func (b *Bucket) check(replicas int) error {
 	case !ValidBucketName(b.Name):
 		return refuse(ErrInvalid, "bucket name %q is not [a-z0-9][a-z0-9._-]{0,%d}", clip(b.Name), MaxName-1)
 	case b.Mode == Strong:
-		return refuse(ErrNotSupported, "mode strong")
+		return b.checkStrong(replicas)
 	case b.Mode != Eventual:
 		return refuse(ErrInvalid, "mode %q", clip(string(b.Mode)))
 	case b.Conflict != Siblings && b.Conflict != LWW:
@@ -171,6 +179,21 @@ func (b *Bucket) check(replicas int) error {
 		return refuse(ErrInvalid, "w is %d, not 0 to n=%d", b.W, b.N)
 	case b.TTL < 0:
 		return refuse(ErrInvalid, "ttl %v is negative", b.TTL)
+	}
+	return nil
+}
+
+// checkStrong: what a strong bucket is, the ring's replicas and majorities decide.
+func (b *Bucket) checkStrong(replicas int) error {
+	switch {
+	case b.N != replicas:
+		return refuse(ErrNotSupported, "n is %d, strong buckets have the ring's %d replicas", b.N, replicas)
+	case b.TTL != 0:
+		return refuse(ErrNotSupported, "ttl %v in a strong bucket", b.TTL)
+	case b.R != 0 || b.W != 0:
+		return refuse(ErrInvalid, "r is %d, w is %d, strong buckets count majorities", b.R, b.W)
+	case b.Sloppy || b.Conflict != "":
+		return refuse(ErrInvalid, "sloppy %v, conflict %q in a strong bucket", b.Sloppy, clip(string(b.Conflict)))
 	}
 	return nil
 }
@@ -208,6 +231,9 @@ func (s *State) Check() error {
 		return err
 	}
 	if err := s.checkStages(); err != nil {
+		return err
+	}
+	if err := s.checkStrong(); err != nil {
 		return err
 	}
 	return s.checkBuckets()
@@ -256,7 +282,7 @@ func (s *State) checkPartitions() error {
 			return refuse(ErrInvalid, "partition %d has %d replicas, not 1 to %d", p, n, s.Replicas)
 		case !distinct(part.Replicas):
 			return refuse(ErrInvalid, "partition %d names a store twice", p)
-		case !part.Primary.IsZero() && !slices.Contains(part.Replicas, part.Primary):
+		case part.Strong == nil && !part.Primary.IsZero() && !slices.Contains(part.Replicas, part.Primary):
 			return refuse(ErrInvalid, "partition %d has a primary outside its list", p)
 		}
 		for _, sid := range part.Replicas {
@@ -280,6 +306,9 @@ func (s *State) checkBuckets() error {
 	for name, b := range s.Buckets {
 		if err := b.check(s.Replicas); err != nil {
 			return err
+		}
+		if b.Mode == Strong && s.Feature < FeatureStrong {
+			return refuse(ErrInvalid, "strong bucket %s at feature level %d", clip(name), s.Feature)
 		}
 		if name != b.Name || b.ID == 0 || uint64(b.ID) > s.Version || ids[b.ID] {
 			return refuse(ErrInvalid, "bucket %s with id %d", clip(name), b.ID)

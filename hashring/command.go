@@ -50,6 +50,9 @@ const (
 	KindGrow         CommandKind = "grow"
 	KindFilled       CommandKind = "filled"
 	KindPurge        CommandKind = "purge"
+
+	// From FeatureStrong on.
+	KindStrong CommandKind = "strong"
 )
 
 // FeatureBuilding is the feature level from which there are building replicas and
@@ -57,6 +60,10 @@ const (
 // what they meant, so that every node reads an old log alike. A binary may announce
 // it (Store.FeatureMax) only if its data path counts full owners and no others.
 const FeatureBuilding uint16 = 3
+
+// FeatureStrong is the feature level from which buckets may be strong and partitions
+// have a Strong part. Below it both are refused.
+const FeatureStrong uint16 = 4
 
 // FeatureNonce is the feature level from which registrations carry the nonce of their
 // start (Store.Nonce, Register.ExpectsNonce). Below it a nonce is refused, because
@@ -79,6 +86,7 @@ type Command struct {
 	Grow          *Grow          `json:"grow,omitempty"`
 	Filled        *Filled        `json:"filled,omitempty"`
 	Purge         *PurgeRounds   `json:"purge,omitempty"`
+	Strong        *StrongChanges `json:"strong,omitempty"`
 }
 
 // Init makes the cluster: its id, the length of replica lists, the feature level.

@@ -21,7 +21,7 @@ type ReplaceStore struct {
 // Place is one store in one partition, in a batch.
 type Place struct {
 	Partition uint32 `json:"partition"`
-	Epoch     uint64 `json:"epoch"` // that the partition has: a compare-and-swap
+	Epoch     uint64 `json:"epoch"` // PlanEpoch that the partition has: a compare-and-swap
 	SID       SID    `json:"sid"`
 	Session   uint64 `json:"session,omitempty"` // Filled: the one of the stream; Grow: 0
 }
@@ -50,7 +50,7 @@ type PurgeRounds struct {
 // down, suspect or retired.
 type PurgeRound struct {
 	Partition  uint32 `json:"partition"`
-	Epoch      uint64 `json:"epoch"`
+	Epoch      uint64 `json:"epoch"`      // PlanEpoch that the partition has
 	Generation uint64 `json:"generation"` // the one this round makes: the present one + 1
 	Clock      Clock  `json:"clock"`      // K, the cut
 	TimeMS     int64  `json:"time_ms"`    // T, the least of the owners' clocks

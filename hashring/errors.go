@@ -53,7 +53,8 @@ var (
 	ErrRetired error = &Refusal{Code: "retired"}
 	// ErrStaleEpoch: the command was made for an older configuration.
 	ErrStaleEpoch error = &Refusal{Code: "stale_epoch"}
-	// ErrLastFull: a partition would be left without a full owner.
+	// ErrLastFull: a partition would be left without a full owner, or, with strong
+	// buckets, a set without a majority.
 	ErrLastFull error = &Refusal{Code: "last_full_owner"}
 	// ErrUnsettled: the partition's replicas are not in the state for it.
 	ErrUnsettled error = &Refusal{Code: "unsettled"}

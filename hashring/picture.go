@@ -100,6 +100,40 @@ func (s *State) drawPartition(part *Partition) string {
 	if g := part.Purge; g != nil {
 		fmt.Fprintf(&out, "  purge %d: %d actors, before %d ms", g.Generation, len(g.Clock), g.TimeMS)
 	}
+	if c := part.Strong; c != nil {
+		out.WriteString("  strong " + s.drawStrong(part.Primary, c))
+	}
+	return out.String()
+}
+
+// drawStrong draws a configuration: epoch and incarnation, the sets with the primary
+// marked by a star, and what is not settled in it:
+//
+//	7.1 [a* b c] -> [a* b d], inactive, learners e, possible loss
+func (s *State) drawStrong(primary SID, c *StrongConfig) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d.%d", c.Epoch, c.Incarnation)
+	for i, set := range c.Sets {
+		names := make([]string, len(set))
+		for j, sid := range set {
+			if names[j] = s.nodeName(sid); sid == primary {
+				names[j] += "*"
+			}
+		}
+		out.WriteString([]string{" [", " -> ["}[i] + strings.Join(names, " ") + "]")
+	}
+	if !c.Activated {
+		out.WriteString(", inactive")
+	}
+	if len(c.Learners) > 0 {
+		out.WriteString(", learners " + s.names(c.Learners))
+	}
+	if len(c.Lost) > 0 {
+		out.WriteString(", lost " + s.names(c.Lost))
+	}
+	if c.PossibleLoss {
+		out.WriteString(", possible loss")
+	}
 	return out.String()
 }
 

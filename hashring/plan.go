@@ -8,7 +8,7 @@ import (
 // Move takes one place of one replica list from a store to another.
 type Move struct {
 	Partition uint32 `json:"partition"`
-	Epoch     uint64 `json:"epoch"`    // that the partition has now: a move is a compare-and-swap
+	Epoch     uint64 `json:"epoch"`    // PlanEpoch that the partition has now: a move is a compare-and-swap
 	Position  int    `json:"position"` // in the list
 	From      SID    `json:"from"`     // zero: the list grows by To
 	To        SID    `json:"to"`       // zero: the list shrinks, for want of stores
@@ -138,7 +138,7 @@ func (w *planner) place(sid SID) (int, error) {
 
 // put writes store to into place i of list p, which may be one past its end.
 func (w *planner) put(p, i, to int) {
-	m := Move{Partition: uint32(p), Epoch: w.s.Partitions[p].Epoch, Position: i}
+	m := Move{Partition: uint32(p), Epoch: w.s.Partitions[p].PlanEpoch(), Position: i}
 	if i == len(w.lists[p]) {
 		w.lists[p] = append(w.lists[p], to)
 	} else {

@@ -8,8 +8,9 @@ type Ring struct {
 	nodes     map[string]*Store // stores that are not retired, by node name
 	buckets   map[string]*Bucket
 	ids       map[BucketID]*Bucket
-	stand     []standIns // per partition
-	standings []standing // per partition
+	stand     []standIns       // per partition
+	standings []standing       // per partition
+	joint     map[uint32][]SID // members, of partitions in a joint configuration
 }
 
 // standIns are the stores of one partition in the order in which they are asked:
@@ -48,6 +49,12 @@ func NewRing(s *State) *Ring {
 	r.standings = make([]standing, len(s.Partitions))
 	for p := range s.Partitions {
 		r.standings[p] = standingOf(s, &s.Partitions[p])
+		if c := s.Partitions[p].Strong; c != nil && len(c.Sets) > 1 {
+			if r.joint == nil {
+				r.joint = map[uint32][]SID{}
+			}
+			r.joint[uint32(p)] = c.Members()
+		}
 	}
 	return r
 }

@@ -100,6 +100,10 @@ var orders = map[string]struct {
 	"purge":              {4, (*stage).purge},
 	"quorum":             {2, (*stage).quorum},
 	"successor":          {1, (*stage).successor},
+	"strong-bucket":      {1, (*stage).strongBucket},
+	"drop-bucket":        {1, (*stage).dropBucket},
+	"strong":             {3, (*stage).strong},
+	"strong-at":          {4, (*stage).strongAt},
 }
 
 func number(word string) int {
@@ -194,7 +198,7 @@ func (st *stage) filled(words []string) string {
 		p := number(word)
 		pl := Place{Partition: uint32(p), SID: sidOf(words[0]), Session: uint64(number(words[1]))}
 		if p < len(st.s.Partitions) {
-			pl.Epoch = st.s.Partitions[p].Epoch
+			pl.Epoch = st.s.Partitions[p].PlanEpoch()
 		}
 		c.Places = append(c.Places, pl)
 	}
@@ -220,7 +224,7 @@ func (st *stage) purge(words []string) string {
 		c.Clock = append(c.Clock, Dot{uint64(number(actor)), uint64(number(counter))})
 	}
 	if int(c.Partition) < len(st.s.Partitions) {
-		c.Epoch = st.s.Partitions[c.Partition].Epoch
+		c.Epoch = st.s.Partitions[c.Partition].PlanEpoch()
 	}
 	return st.apply(Command{Kind: KindPurge, Purge: &PurgeRounds{[]PurgeRound{*c}}})
 }

@@ -19,6 +19,9 @@ func (s *State) editPartitions() { s.Partitions = slices.Clone(s.Partitions) }
 func (s *State) newStage(p int) {
 	part := &s.Partitions[p]
 	part.Epoch++
+	if s.Feature >= FeatureStrong {
+		part.Placed = part.Epoch
+	}
 	part.Session = 0
 	if len(part.Building) > 0 {
 		part.Session = s.Version
@@ -86,7 +89,9 @@ func (s *State) alone(part *Partition, i int, widths uint32) (n int, alone bool)
 // widths are the numbers of owners that buckets have, as a set of bits.
 func (s *State) widths() (set uint32) {
 	for name := range s.Buckets {
-		set |= 1 << s.Buckets[name].N
+		if s.Buckets[name].Mode != Strong {
+			set |= 1 << s.Buckets[name].N
+		}
 	}
 	return set
 }
@@ -113,5 +118,5 @@ func (s *State) LastFull(sid SID) error {
 	if count > 0 {
 		return refuse(ErrLastFull, "without store %s no full owner is left of %d partitions, such as %d with n=%d", sid.Short(), count, first, of)
 	}
-	return nil
+	return s.lastMajority(sid)
 }

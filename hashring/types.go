@@ -49,7 +49,7 @@ type Mode string
 
 const (
 	Eventual Mode = "eventual"
-	Strong   Mode = "strong" // accepted from the strong-mode issue on
+	Strong   Mode = "strong" // from FeatureStrong on
 )
 
 // Conflict is how an eventual bucket merges concurrent writes, fixed at creation.
@@ -96,7 +96,7 @@ type Store struct {
 // Partition is one equal arc of the ring.
 type Partition struct {
 	Epoch    uint64 `json:"epoch"`
-	Primary  SID    `json:"primary"`  // zero until strong mode gives it one
+	Primary  SID    `json:"primary"`  // of Strong; zero while that is nil
 	Replicas []SID  `json:"replicas"` // ordered, distinct stores
 	// Building are those of Replicas that do not hold the partition yet, in list
 	// order: they get every write and count for nothing until they are full.
@@ -106,6 +106,39 @@ type Partition struct {
 	Session uint64 `json:"session,omitempty"`
 	// Purge is what deletion rounds have settled; nil before the first one.
 	Purge *Purge `json:"purge,omitempty"`
+	// Placed is the epoch at which Replicas, Building or a role in them last changed:
+	// what requests of eventual buckets are planned by. 0: Epoch, as it was before there
+	// was anything else that raises it.
+	Placed uint64 `json:"placed,omitempty"`
+	// Strong is who orders and who counts in strong buckets; nil until there is one.
+	Strong *StrongConfig `json:"strong,omitempty"`
+}
+
+// StrongConfig is a partition's configuration of strong mode (PROTOCOLS.md, 3.1). Its
+// primary is Partition.Primary. Shared between states: do not write to it.
+type StrongConfig struct {
+	// Epoch is the partition's epoch as of the last change of this configuration
+	// (T1 to T5). Epochs of strong mode strictly grow, with gaps (S1).
+	Epoch       uint64  `json:"epoch"`
+	Incarnation uint64  `json:"incarnation"` // from 1; grows by a forced recovery (T5)
+	Sets        [][]SID `json:"sets"`        // [V], or joint [V, V']; ordered, distinct stores
+	Activated   bool    `json:"activated"`   // the primary of Epoch has committed its barrier
+	// Learners get the log and count for nothing; ordered by SID.
+	Learners []SID `json:"learners,omitempty"`
+	// PossibleLoss: an operator has forced a recovery (T5). Never taken back.
+	PossibleLoss bool `json:"possible_loss,omitempty"`
+	// Lost are stores that a recovery has left out; ordered by SID. They may hold what was
+	// committed and is not any more, so they come back to this partition only as another
+	// store, wiped.
+	Lost []SID `json:"lost,omitempty"`
+}
+
+// PlanEpoch is the epoch that requests of eventual buckets carry.
+func (p *Partition) PlanEpoch() uint64 {
+	if p.Placed != 0 {
+		return p.Placed
+	}
+	return p.Epoch
 }
 
 // Purge is the part of a partition's state that deletion rounds raise
@@ -123,12 +156,12 @@ type Bucket struct {
 	ID       BucketID      `json:"id"`
 	Name     string        `json:"name"`
 	Mode     Mode          `json:"mode"`
-	Conflict Conflict      `json:"conflict"`
-	N        int           `json:"n"`      // owners per key, at most State.Replicas
-	R        int           `json:"r"`      // 0: a majority of the owners there are
-	W        int           `json:"w"`      // 0: the same
-	Sloppy   bool          `json:"sloppy"` // fallbacks may count
-	TTL      time.Duration `json:"ttl"`    // 0: for ever
+	Conflict Conflict      `json:"conflict"` // empty: strong
+	N        int           `json:"n"`        // owners per key, at most State.Replicas; strong: just that
+	R        int           `json:"r"`        // 0: a majority of the owners there are
+	W        int           `json:"w"`        // 0: the same
+	Sloppy   bool          `json:"sloppy"`   // fallbacks may count
+	TTL      time.Duration `json:"ttl"`      // 0: for ever
 }
 
 // State is the Raft group's only data. Treat it as immutable.

@@ -33,6 +33,10 @@ func (b backend) Propose(ctx context.Context, cmd hashring.Command) (*hashring.S
 	return b.n.life.propose(ctx, cmd)
 }
 
+func (b backend) MovePrimary(ctx context.Context, partition uint32, to hashring.SID) error {
+	return b.n.life.movePrimary(ctx, partition, to)
+}
+
 func (b backend) Self() httpapi.Self {
 	id := b.n.store.Identity()
 	return httpapi.Self{SID: id.SID, Node: b.n.cfg.Name, Version: buildinfo.Version, Cluster: id.Cluster}

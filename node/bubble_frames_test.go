@@ -23,6 +23,7 @@ import (
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/node/frames"
 	"github.com/quoratedb/quorate/node/wire"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -106,7 +107,8 @@ func (w *twoWays) send(_ *bubbleNode, req *http.Request) (*http.Response, []byte
 
 func httpRequest(t *testing.T, n *bubbleNode, q wire.ClientRequest) *http.Request {
 	t.Helper()
-	method := map[wire.ClientOp]string{wire.ClientGet: "GET", wire.ClientHead: "HEAD", wire.ClientPut: "PUT", wire.ClientDelete: "DELETE", wire.ClientRing: "GET"}[q.Op]
+	method := map[wire.ClientOp]string{wire.ClientGet: "GET", wire.ClientHead: "HEAD", wire.ClientPut: "PUT", wire.ClientDelete: "DELETE",
+		wire.ClientRing: "GET", wire.ClientIncrement: "POST"}[q.Op]
 	query := url.Values{}
 	set := func(name, v string) {
 		if v != "" && v != "0" {
@@ -128,12 +130,18 @@ func httpRequest(t *testing.T, n *bubbleNode, q wire.ClientRequest) *http.Reques
 	if q.Op == wire.ClientRing {
 		target = "http://" + n.addr(7400) + "/v1/cluster/ring"
 	}
+	if q.Op == wire.ClientIncrement {
+		target = strings.Replace(target, "/v1/kv/", "/v1/counter/", 1)
+	}
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
 	var body io.Reader
 	if q.Op == wire.ClientPut || len(q.Value) > 0 {
 		body = bytes.NewReader(q.Value)
+	}
+	if q.Op == wire.ClientIncrement {
+		body = strings.NewReader(fmt.Sprintf(`{"delta":%d}`, q.Delta))
 	}
 	req, err := http.NewRequest(method, target, body)
 	if err != nil {
@@ -173,7 +181,8 @@ func readHTTP(t *testing.T, q wire.ClientRequest, res *http.Response, body []byt
 	r.Status, r.Context, r.ServedBy = uint16(res.StatusCode), h.Get("Quorate-Context"), h.Get("Quorate-Served-By")
 	r.RingVersion, r.Epoch, r.Partition, r.HasPlace = number("Quorate-Ring"), number("Quorate-Epoch"), uint32(number("Quorate-Partition")), h.Get("Quorate-Epoch") != ""
 	r.Siblings = uint32(number("Quorate-Siblings"))
-	if tag := strings.Trim(h.Get("ETag"), `"`); tag != "" && q.Op != wire.ClientRing {
+	readStrong(t, q, &r, h, body)
+	if tag := strings.Trim(h.Get("ETag"), `"`); tag != "" && q.Op != wire.ClientRing && !strings.Contains(tag, ".") {
 		v, err := strconv.ParseUint(tag, 16, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -186,6 +195,8 @@ func readHTTP(t *testing.T, q wire.ClientRequest, res *http.Response, body []byt
 		r.RequestID[0] = 1
 	}
 	switch {
+	case r.Status == 200 && q.Op == wire.ClientIncrement:
+		r.Outcome = core.Applied
 	case r.Status == 200:
 		r.ContentType, r.Size = h.Get("Content-Type"), number("Content-Length")
 		if q.Op == wire.ClientRing { // a document ends with a line's end
@@ -195,7 +206,7 @@ func readHTTP(t *testing.T, q wire.ClientRequest, res *http.Response, body []byt
 		if q.Op != wire.ClientHead {
 			r.Value = body
 		}
-	case r.Status == 204:
+	case r.Status == 204, r.Status == 201:
 		r.Outcome = core.Applied
 	case r.Status == 300 && q.Op != wire.ClientHead:
 		readSiblings(t, &r, body)
@@ -263,11 +274,15 @@ func blur(r wire.ClientReply, twoKeys bool) wire.ClientReply {
 	if r.RequestID != [16]byte{} {
 		r.RequestID = [16]byte{1}
 	}
+	if c := &r.Receipt; r.Strong != (wire.ClientStrong{}) && c.Acks > c.Need { // who is not needed may be early
+		c.Acks, c.Owners, c.Synced = c.Need, c.Need, min(c.Synced, c.Need)
+	}
 	if twoKeys {
 		if r.Context != "" {
 			r.Context = "one"
 		}
 		r.ETag, r.Epoch, r.Partition = 0, 0, 0
+		r.Strong.Version, r.Strong.Applied = strong.Version{}, 0
 		r.Values = slices.Clone(r.Values)
 		for i := range r.Values {
 			r.Values[i].Actor, r.Values[i].Counter, r.Values[i].HLC = 0, 0, 0
@@ -294,6 +309,8 @@ type oneCase struct {
 	// noDetail: the sentence names the thing as its way knows it.
 	noDetail bool
 	asIs     bool // the key is sent as it stands
+	// pick finds a key that begins so; nil: one that the node owns.
+	pick func(prefix string) []byte
 }
 
 // run asks through both ways.
@@ -305,7 +322,7 @@ func (c *oneCase) run(w *twoWays, n *bubbleNode) {
 			q.Bucket = hashring.DefaultBucket
 		}
 		if !c.asIs {
-			q.Key = n.owned("case " + c.name + end)
+			q.Key = c.key(n, end)
 		}
 		if c.before != nil {
 			token := c.before(do, q.Key)
@@ -316,6 +333,8 @@ func (c *oneCase) run(w *twoWays, n *bubbleNode) {
 				q.ReadAfter = token
 			case "none match":
 				q.IfNoneMatch = token
+			case "match":
+				q.IfMatch = token
 			}
 		}
 		return do(n, q)
@@ -328,7 +347,7 @@ func (c *oneCase) run(w *twoWays, n *bubbleNode) {
 		if before != nil { // it has been prepared
 			c.before = func(way, []byte) string { return kept }
 			if c.use != "" {
-				kept = before(w.byHTTP, n.owned("case "+c.name))
+				kept = before(w.byHTTP, c.key(n, ""))
 				h = ask(w.byHTTP, "")
 			}
 		}
@@ -349,6 +368,14 @@ func (c *oneCase) run(w *twoWays, n *bubbleNode) {
 	if h.Status != c.status || h.Code != c.code && c.q.Op != wire.ClientHead {
 		w.t.Errorf("%s: %d %q instead of %d %q: %+v", c.name, h.Status, h.Code, c.status, c.code, h)
 	}
+}
+
+// key is the request's own key, with an end for each way.
+func (c *oneCase) key(n *bubbleNode, end string) []byte {
+	if c.pick != nil {
+		return c.pick("case " + c.name + end)
+	}
+	return n.owned("case " + c.name + end)
 }
 
 // owned is a key that begins so and has this node as an owner, as far as it knows:

@@ -41,5 +41,5 @@ type Config struct {
 	TestingRaftPaused  bool          `koanf:"testing.raft-paused" hidden:"true" doc:"Cut this node's Raft streams." default:"false"`
 	TestingDiskFull    bool          `koanf:"testing.disk-full" hidden:"true" doc:"Behave as if free space were below the reserve." default:"false"`
 	TestingRepairOff   bool          `koanf:"testing.repair-off" hidden:"true" doc:"Keep no hash trees and compare no replicas: what anti-entropy costs is measured against it." default:"false"`
-	TestingSwitches    string        `koanf:"testing.switches" hidden:"true" doc:"JSON file with any of clock-offset, raft-paused, disk-full, read again and again; it beats the keys."`
+	TestingSwitches    string        `koanf:"testing.switches" hidden:"true" doc:"JSON file with any of clock-offset, raft-paused, disk-full, disk-hangs, read again and again; it beats the keys."`
 }

@@ -150,7 +150,7 @@ type framesMetrics struct {
 }
 
 const (
-	framesOps   = wire.ClientRing + 1 // 0: not known
+	framesOps   = wire.ClientIncrement + 1 // 0: not known
 	framesModes = 3
 )
 

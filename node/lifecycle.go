@@ -14,6 +14,7 @@ import (
 	"github.com/quoratedb/quorate/hashring/ringraft"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/node/store"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // lifecycle takes a node from an empty directory to a registered member of a
@@ -25,7 +26,8 @@ import (
 // newLifecycle, then peer.New, then open, then gossip.Start, then start. Calls that
 // come before start are refused as "starting". Its goroutines, all started by start
 // and joined by stop: run (find or make a cluster, register), confirm (D6 without
-// Raft), follow (fetch newer ring states), lead (what the Raft leader has to do).
+// Raft), follow (fetch newer ring states), lead (what the Raft leader has to do), word
+// (tell it of strong partitions), push (send out what its judge has had committed).
 type lifecycle struct {
 	cfg   lifeConfig
 	log   *slog.Logger
@@ -50,6 +52,11 @@ type lifecycle struct {
 	wanted    map[hashring.SID]uint64
 	leaderSID hashring.SID // last hint of another node
 	leaderAt  string
+
+	words  *words                // of this node's shards, for the leader of the Raft group
+	bench  atomic.Pointer[bench] // of this node's leadership; nil: none
+	pusher *pusher
+	counts judgedCounts
 
 	confirmed atomic.Bool
 	pokes     [lifeLoops]chan struct{} // one for each loop
@@ -152,6 +159,8 @@ type lifeConfig struct {
 	OnSpare func()
 	// NoRaft leaves the Raft group alone: the store's log is not to be trusted.
 	NoRaft bool
+	// Judge makes the judge of one leadership; nil: strong.NewJudge.
+	Judge func() lifeJudge
 	// RaftPaused, when it says true, cuts this node's Raft streams; nil: never.
 	RaftPaused func() bool
 }
@@ -167,12 +176,14 @@ type lifeTimes struct {
 	VoterPatience time.Duration // a voter must be away for so long to lose its vote
 	Reconcile     time.Duration // one attempt to change voters
 	Say           time.Duration // a waiting node says so again
+	Word          time.Duration // between two tries to deliver words of strong partitions
 }
 
 func lifeDefaults() lifeTimes {
 	return lifeTimes{
 		Poll: 250 * time.Millisecond, RPC: 2 * time.Second, Push: time.Second, Quiet: 2 * time.Second, QuietMax: 10 * time.Second,
 		Name: 30 * time.Second, VoterPatience: 15 * time.Second, Reconcile: 15 * time.Second, Say: 10 * time.Second,
+		Word: 100 * time.Millisecond,
 	}
 }
 
@@ -184,9 +195,12 @@ func newLifecycle(cfg lifeConfig) *lifecycle {
 	if cfg.Times == (lifeTimes{}) {
 		cfg.Times = lifeDefaults()
 	}
+	if cfg.Judge == nil {
+		cfg.Judge = func() lifeJudge { return strong.NewJudge(strong.JudgeOptions{}) }
+	}
 	id := cfg.Store.Identity()
 	l := &lifecycle{cfg: cfg, log: cfg.Log, self: id.SID, boot: id.Boot, nonce: id.Nonce(), drew: id.Drew(), runID: randomSID(),
-		seen: map[hashring.SID]sighting{}, wanted: map[hashring.SID]uint64{}}
+		seen: map[hashring.SID]sighting{}, wanted: map[hashring.SID]uint64{}, words: newWords(), pusher: newPusher()}
 	for i := range l.pokes {
 		l.pokes[i] = make(chan struct{}, 1)
 	}
@@ -249,9 +263,9 @@ func (l *lifecycle) start(g lifeGossip) error {
 	g.Refresh()
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	loops := []func(context.Context){l.run, l.confirmLoop, l.followLoop, l.leadLoop}
+	loops := []func(context.Context){l.run, l.confirmLoop, l.followLoop, l.leadLoop, l.wordLoop, l.pushLoop}
 	if l.unfit() != nil {
-		loops = []func(context.Context){l.suspectLoop, l.followLoop, l.leadLoop}
+		loops = []func(context.Context){l.suspectLoop, l.followLoop, l.leadLoop, l.pushLoop}
 	}
 	for _, loop := range loops {
 		l.wg.Go(func() { loop(ctx) })

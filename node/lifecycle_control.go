@@ -18,6 +18,8 @@ var lifeMethods = map[string]func(*lifecycle, context.Context, *lifeParts, peer.
 	methodPropose:  (*lifecycle).onPropose,
 	methodRing:     (*lifecycle).onRing,
 	methodRingPush: (*lifecycle).onRingPush,
+	methodWords:    (*lifecycle).onWords,
+	methodMove:     (*lifecycle).onMove,
 }
 
 // handles tells whether method is one of the lifecycle's.

@@ -73,7 +73,7 @@ func (l *lockedBuffer) tail(lines int) string {
 func fastTimes() lifeTimes {
 	return lifeTimes{
 		Poll: 20 * time.Millisecond, RPC: 2 * time.Second, Push: time.Second, Quiet: 400 * time.Millisecond, QuietMax: 4 * time.Second,
-		Name: 600 * time.Millisecond, VoterPatience: 2 * time.Second, Reconcile: 5 * time.Second, Say: time.Second,
+		Name: 600 * time.Millisecond, VoterPatience: 2 * time.Second, Reconcile: 5 * time.Second, Say: time.Second, Word: 20 * time.Millisecond,
 	}
 }
 

@@ -62,6 +62,9 @@ func (l *lifecycle) duties(ctx context.Context) {
 			return
 		}
 	}
+	var judging sync.WaitGroup
+	judging.Go(func() { l.judgeLoop(ctx) })
+	defer judging.Wait()
 	for raft.IsLeader() && ctx.Err() == nil {
 		t.look(l.parts.Load().gossip.View())
 		if err := l.duty(ctx, t, raft.State()); err != nil && ctx.Err() == nil {

@@ -10,7 +10,7 @@ import (
 
 // totals adds up the newest statistics of all shards.
 func (n *Node) totals() core.Stats {
-	t := core.Stats{HintsByTarget: map[hashring.SID]uint64{}}
+	t := core.Stats{HintsByTarget: map[hashring.SID]uint64{}, Strong: core.StrongStats{Lags: map[hashring.SID]core.StrongLag{}}}
 	for _, s := range n.router.shards {
 		if p := s.stats.Load(); p != nil {
 			addStats(&t, p)
@@ -41,6 +41,7 @@ func addStats(t, s *core.Stats) {
 	t.Marks += s.Marks
 	t.Expiring += s.Expiring
 	t.Repair.Add(&s.Repair)
+	addStrong(&t.Strong, &s.Strong)
 	if s.OldestHintMS != 0 && (t.OldestHintMS == 0 || s.OldestHintMS < t.OldestHintMS) {
 		t.OldestHintMS = s.OldestHintMS
 	}
@@ -148,6 +149,11 @@ func (n *Node) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range purgeFigures {
 		ch <- f.desc
 	}
+	for _, f := range strongFigures {
+		ch <- f.desc
+	}
+	ch <- lagEntries
+	ch <- lagSnapshots
 	ch <- debtKeys
 	ch <- debtBehind
 }
@@ -155,12 +161,13 @@ func (n *Node) Describe(ch chan<- *prometheus.Desc) {
 // Collect reads every figure once.
 func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	s := &snapshot{n: n, core: n.totals(), store: n.store.Stats(), ring: n.ring.Load()}
-	for _, list := range [][]figure{figures, repairFigures, purgeFigures} {
+	for _, list := range [][]figure{figures, repairFigures, purgeFigures, strongFigures} {
 		for _, f := range list {
 			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(s))
 		}
 	}
 	collectDebts(ch, s.core.Repair.Debts)
+	collectLags(ch, s.ring, s.core.Strong.Lags)
 }
 
 func newRegistry(n *Node) *prometheus.Registry {

@@ -25,6 +25,7 @@ import (
 	"github.com/quoratedb/quorate/node/httpapi/h1"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/node/store"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 type storeStats = store.Stats
@@ -156,13 +157,13 @@ func (n *Node) hintAge() time.Duration {
 func (n *Node) buildShards() {
 	count := n.shardCount()
 	boot := seeded().Uint64()
-	n.commit = newCommitter(count, n.store, n.router, n.fail)
+	n.commit = newCommitter(count, n.syncer(), n.router, n.fail)
 	n.proposer = newProposer(n.propose, n.ring.Load, n.router.decided, n.log)
 	for i := range count {
 		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), Boot: boot, HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count), HintAge: n.hintAge(),
 			Starts: n.store.Identity().Boot, RepairOff: n.testing.repairOff, RepairTarget: n.cfg.RepairTarget, RepairFloor: n.cfg.RepairFloor, RepairCeiling: n.cfg.RepairCeiling,
 			ScrubEvery: n.cfg.ScrubEvery}
-		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.commit, n.now, n.wantRing, n.proposer.add))
+		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.commit, n.now, n.wantRing, n.proposer.add, n.say))
 	}
 }
 
@@ -176,6 +177,9 @@ func (n *Node) runShards() {
 
 // wantRing hears from a shard that a peer knows a newer ring.
 func (n *Node) wantRing(version uint64, from hashring.SID) { n.life.Want(version, from) }
+
+// say takes words of a shard for the leader of the Raft group.
+func (n *Node) say(said []strong.Word) { n.life.words.say(said) }
 
 // propose commits a ring command for the shards.
 func (n *Node) propose(ctx context.Context, c hashring.Command) (*hashring.State, error) {
@@ -279,13 +283,14 @@ func (n *Node) watchSpace(low bool) bool {
 }
 
 // Stop drains and stops the node in the reverse order of its start: no new
-// requests, the ones in flight end, everything staged is synced, then the others
-// are told and the ports close.
+// requests, others lead what it led, the requests in flight end, everything staged is
+// synced, then the others are told and the ports close.
 func (n *Node) Stop(ctx context.Context) error {
 	if n.stopping.Swap(true) {
 		return nil
 	}
 	n.router.tell(core.Event{Drain: true})
+	n.handOver(ctx)
 	var errs []error
 	byFrames := make(chan error, 1)
 	go func() { byFrames <- n.stopFrames(ctx) }() // both ways in drain at once

@@ -83,7 +83,7 @@ func (p *proposer) fresh(todo []core.Proposal) []core.Proposal {
 	var out []core.Proposal
 	for _, pr := range todo {
 		at, epoch := place(&pr)
-		if int(at) < len(r.Partitions) && r.Partitions[at].Epoch > epoch {
+		if int(at) < len(r.Partitions) && r.Partitions[at].PlanEpoch() > epoch {
 			p.decide(pr, false)
 			continue
 		}

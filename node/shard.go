@@ -8,6 +8,7 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/node/store"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 const (
@@ -28,6 +29,7 @@ const (
 //	                                                                 -> Synced   -> mailbox
 //	                -> Loads        -> loaders   -> Loaded           -> mailbox
 //	                -> Proposals    -> proposer  -> Decided          -> mailbox
+//	                -> Words        -> whoever leads the Raft group
 //
 // While a batch syncs, the core goes on; its next batches join the next write.
 type shard struct {
@@ -40,6 +42,7 @@ type shard struct {
 	clock   func() core.Now
 	want    func(version uint64, from hashring.SID)
 	propose func(core.Proposal)
+	say     func([]strong.Word) // to the leader of the Raft group; keeps nothing of the slice
 	stats   atomic.Pointer[core.Stats]
 	asks    chan func(*core.Core) // questions of people, between two steps
 }
@@ -58,8 +61,8 @@ type backing interface {
 }
 
 func newShard(cfg core.Config, s backing, out outlet, commit *committer, clock func() core.Now,
-	want func(uint64, hashring.SID), propose func(core.Proposal)) *shard {
-	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), asks: make(chan func(*core.Core)), clock: clock, want: want, propose: propose}
+	want func(uint64, hashring.SID), propose func(core.Proposal), say func([]strong.Word)) *shard {
+	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), asks: make(chan func(*core.Core)), clock: clock, want: want, propose: propose, say: say}
 	commit.serve(cfg.Shard, sh.mailbox)
 	return sh
 }
@@ -121,6 +124,9 @@ func (s *shard) handle(r *core.Ready) time.Duration {
 	}
 	for i := range r.Proposals {
 		s.propose(r.Proposals[i])
+	}
+	if len(r.Words) > 0 {
+		s.say(r.Words)
 	}
 	if r.WantRing != 0 {
 		s.want(r.WantRing, r.WantRingFrom)

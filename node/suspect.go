@@ -202,6 +202,10 @@ func (b sick) Propose(ctx context.Context, cmd hashring.Command) (*hashring.Stat
 	return b.s.life.propose(ctx, cmd)
 }
 
+func (b sick) MovePrimary(ctx context.Context, partition uint32, to hashring.SID) error {
+	return b.s.life.movePrimary(ctx, partition, to)
+}
+
 func (b sick) Cluster(context.Context) httpapi.ClusterStatus {
 	ring := b.s.life.Ring()
 	out := httpapi.ClusterStatus{Cluster: b.s.life.cluster().String(), Nodes: httpapi.NodesFromRing(ring, b.Alive)}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/quoratedb/quorate/node/store"
 )
 
 // testSection is what checks of whole clusters need from inside a node: detours for its
@@ -26,6 +28,7 @@ type testSection struct {
 	clockMS    atomic.Int64
 	raftIsOff  atomic.Bool
 	diskFull   atomic.Bool
+	diskHangs  atomic.Bool
 	lastSwitch []byte // of the loop that reads the file alone
 }
 
@@ -34,6 +37,7 @@ type switches struct {
 	ClockOffset textDuration `json:"clock-offset"`
 	RaftPaused  bool         `json:"raft-paused"`
 	DiskFull    bool         `json:"disk-full"`
+	DiskHangs   bool         `json:"disk-hangs"` // of the file alone: a node could not start
 }
 
 // textDuration is a duration written as 90s.
@@ -59,7 +63,7 @@ func (t *testSection) init(cfg *Config) (err error) {
 		return err
 	}
 	t.file, t.repairOff = cfg.TestingSwitches, cfg.TestingRepairOff
-	t.start = switches{textDuration(cfg.TestingClockOffset), cfg.TestingRaftPaused, cfg.TestingDiskFull}
+	t.start = switches{ClockOffset: textDuration(cfg.TestingClockOffset), RaftPaused: cfg.TestingRaftPaused, DiskFull: cfg.TestingDiskFull}
 	t.set(t.start)
 	return nil
 }
@@ -83,6 +87,7 @@ func (t *testSection) set(s switches) {
 	t.clockMS.Store(time.Duration(s.ClockOffset).Milliseconds())
 	t.raftIsOff.Store(s.RaftPaused)
 	t.diskFull.Store(s.DiskFull)
+	t.diskHangs.Store(s.DiskHangs)
 }
 
 // on lists what differs from a node in production.
@@ -91,7 +96,7 @@ func (t *testSection) on() (out []string) {
 		name string
 		on   bool
 	}{
-		{"clock-offset", t.clockMS.Load() != 0}, {"disk-full", t.diskFull.Load()}, {"gossip-via", t.gossipVias != nil},
+		{"clock-offset", t.clockMS.Load() != 0}, {"disk-full", t.diskFull.Load()}, {"disk-hangs", t.diskHangs.Load()}, {"gossip-via", t.gossipVias != nil},
 		{"peer-via", t.peerVia != nil}, {"raft-paused", t.raftIsOff.Load()}, {"repair-off", t.repairOff}, {"switches", t.file != ""},
 	} {
 		if s.on {
@@ -130,6 +135,35 @@ func (t *testSection) raftPaused() func() bool {
 	return t.raftIsOff.Load
 }
 
+// hangingDisk is the store as the committer sees it while a test may have the disk hang:
+// syncs wait, everything else goes on.
+type hangingDisk struct {
+	backing
+	hangs *atomic.Bool
+	stop  <-chan struct{} // the node ends: what is staged is synced
+}
+
+func (d hangingDisk) CommitAll(turn []store.Staged) error {
+	tick := time.NewTicker(switchesEvery / 10)
+	defer tick.Stop()
+	for d.hangs.Load() {
+		select {
+		case <-tick.C:
+		case <-d.stop:
+			return d.backing.CommitAll(turn)
+		}
+	}
+	return d.backing.CommitAll(turn)
+}
+
+// syncer is the store for the committer.
+func (n *Node) syncer() backing {
+	if n.testing.file == "" {
+		return n.store
+	}
+	return hangingDisk{n.store, &n.testing.diskHangs, n.stopDisk}
+}
+
 // followTesting reads the file of switches until ctx ends.
 func (n *Node) followTesting(ctx context.Context) {
 	if n.testing.file == "" {
@@ -156,7 +190,10 @@ func (n *Node) followTesting(ctx context.Context) {
 // read takes over the file when its text changed; without it the keys hold.
 func (t *testSection) read() (changed bool, err error) {
 	text, err := readSome(t.file, switchesMax)
-	if err != nil && !os.IsNotExist(err) || bytes.Equal(text, t.lastSwitch) {
+	if os.IsNotExist(err) {
+		err = nil
+	}
+	if err != nil || bytes.Equal(text, t.lastSwitch) {
 		return false, err
 	}
 	t.lastSwitch = text

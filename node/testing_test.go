@@ -63,6 +63,10 @@ func TestSwitches(t *testing.T) {
 	if ahead := n.now().WallMS - time.Now().UnixMilli(); ahead < time.Hour.Milliseconds()-1000 || !n.testing.raftPaused()() {
 		t.Errorf("the clock is %d ms ahead", ahead)
 	}
+	if err := os.WriteFile(file, []byte(`{"disk-hangs":true}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a disk that hangs", func() error { return wantStatus(t, n, http.MethodPut, "/keys/k", []byte("v"), 504) })
 	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,14 +13,16 @@ import (
 // authority is the Raft group's place: it commits ring commands while it has a
 // quorum, and its states reach each node when they do.
 type authority struct {
-	w      *World
-	state  *hashring.State
-	rings  map[uint64]*hashring.Ring
-	outage int                // >0: nothing is committed and nobody hears of it
-	moved  int                // epochs
-	late   []string           // buckets made while the run goes on
-	staged time.Duration      // when an owner was last replaced or filled
-	purges map[uint32]purgeOf // by partition: the newest clock, as contexts are
+	w       *World
+	state   *hashring.State
+	rings   map[uint64]*hashring.Ring
+	outage  int           // >0: nothing is committed and nobody hears of it
+	moved   int           // epochs
+	late    []string      // buckets made while the run goes on
+	staged  time.Duration // when an owner was last replaced or filled
+	leaders leaders
+	tame    bool               // judges only activate
+	purges  map[uint32]purgeOf // by partition: the newest clock, as contexts are
 }
 
 // feature is the level of all nodes.
@@ -45,6 +47,11 @@ func (a *authority) init(w *World) {
 	a.must(hashring.Command{Kind: hashring.KindFirstRing, FirstRing: &hashring.FirstRing{Partitions: w.draw.Partitions, Stores: sids}})
 	for _, b := range buckets {
 		a.must(hashring.Command{Kind: hashring.KindCreateBucket, CreateBucket: &b})
+	}
+	if w.draw.Strong.On {
+		a.must(hashring.Command{Kind: hashring.KindCreateBucket, CreateBucket: &hashring.Bucket{Name: strongBucket, Mode: hashring.Strong}})
+		w.strong.bucket = a.state.Buckets[strongBucket].ID
+		a.lead()
 	}
 	for _, n := range w.nodes {
 		n.eng.ring = a.state.Version
@@ -90,6 +97,7 @@ func (a *authority) apply(c hashring.Command) error {
 func (a *authority) publish(s *hashring.State) {
 	a.state = s
 	a.rings[s.Version] = nil // computed when somebody asks
+	a.w.strong.published(s)
 	for _, n := range a.w.nodes {
 		n.learnSoon()
 	}

@@ -2,7 +2,9 @@ package sim
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
+	"slices"
 )
 
 // flip damages one synced record of an owner, one that every other owner has: what is
@@ -31,6 +33,51 @@ func (n *node) flip(r *rand.Rand) {
 	}
 }
 
+// flipLog damages one synced entry of a strong partition's log; it is met when the log is
+// read, at the next start at the latest, and then the store is one that has forgotten.
+func (n *node) flipLog(r *rand.Rand) bool {
+	w := n.w
+	if !w.canLose(n) {
+		return false
+	}
+	p := r.IntN(len(n.eng.parts))
+	rows := n.eng.parts[p].strong
+	if rows == nil || len(rows.entries) == 0 {
+		return false
+	}
+	n.damageLog(uint32(p), rows.hard.Base.Index+1+uint64(r.IntN(len(rows.entries))))
+	return true
+}
+
+// rotValue damages one applied value of a strong partition: what the log says of it may be
+// cut off already, so it is pulled anew from the others (D5).
+func (n *node) rotValue(r *rand.Rand) {
+	w := n.w
+	if !w.canLose(n) {
+		return
+	}
+	p := r.IntN(len(n.eng.parts))
+	rows := n.eng.parts[p].strong
+	keys := slices.SortedFunc(maps.Keys(rows.values()), recordKey.compare)
+	if len(keys) == 0 {
+		return
+	}
+	k := keys[r.IntN(len(keys))]
+	w.note("%s: the value of %q in strong p%d is damaged", n.name, k.key, p)
+	w.probe.hit(pValueRot)
+	rows.gens[rows.hard.Generation].rotten[k] = true
+}
+
+func (n *node) damageLog(p uint32, index uint64) {
+	rows := n.eng.parts[p].strong
+	n.w.note("%s: entry %d of the log of p%d is damaged", n.name, index, p)
+	n.w.probe.hit(pStrongDamage)
+	if rows.damaged == nil {
+		rows.damaged = map[uint64]bool{}
+	}
+	rows.damaged[index] = true
+}
+
 func (n *node) damage(p uint32, k recordKey) {
 	rows := &n.eng.parts[p]
 	n.w.note("%s: the record of %q in p%d is damaged", n.name, k.key, p)
@@ -53,6 +100,9 @@ func (k recordKey) compare(o recordKey) int {
 func (e *engine) damaged() (n int) {
 	for i := range e.parts {
 		n += len(e.parts[i].corrupt) + len(e.parts[i].rotted)
+		if r := e.parts[i].strong; r != nil {
+			n += len(r.damaged) + r.rotten()
+		}
 	}
 	return n
 }

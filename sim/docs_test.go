@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +35,7 @@ func TestDocsNameEverything(t *testing.T) {
 		w := &workloads[i]
 		want("workload", fmt.Sprintf("| `%s` | %s | %s |", w.name, w.number, w.about))
 	}
-	for _, b := range plant.All() {
+	for _, b := range slices.Concat(plant.All(), plant.StrongTold()) {
 		want("planted bug", "| `"+string(b)+"` |")
 	}
 	for i := range stories {

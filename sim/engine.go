@@ -20,6 +20,7 @@ type engine struct {
 	boots  uint64        // durable boot count (D6)
 	starts []uint64      // the nonces that its starts have drawn
 	ring   uint64        // version of the last ring state it kept
+	met    bool          // a damaged log entry was met: the store is not what it was (D4)
 	since  time.Duration // it was formatted, or put back, then
 }
 
@@ -32,6 +33,7 @@ type rows struct {
 	counters core.Counters
 	corrupt  map[recordKey]bool
 	rotted   map[recordKey]bool // their leaf rows do not fit
+	strong   *strongRows        // nil: it has never been in the partition's sets
 }
 
 type recordKey struct {
@@ -114,6 +116,14 @@ func (e *engine) apply(b *core.Batch) {
 	for i := range b.Counters {
 		e.parts[b.Counters[i].Partition].counters = b.Counters[i].Counters
 	}
+	for i := range b.Strong {
+		w := &b.Strong[i]
+		r := &e.parts[w.Partition]
+		if r.strong == nil {
+			r.strong = newStrongRows()
+		}
+		r.strong.apply(&w.Write)
+	}
 	e.bound = max(e.bound, b.HLCBound)
 }
 
@@ -124,7 +134,7 @@ func (e *engine) clone() *engine {
 	out.parts = make([]rows, len(e.parts))
 	for i := range e.parts {
 		r := &e.parts[i]
-		to := rows{records: maps.Clone(r.records), leaves: maps.Clone(r.leaves), hints: maps.Clone(r.hints), counters: r.counters}
+		to := rows{records: maps.Clone(r.records), leaves: maps.Clone(r.leaves), hints: maps.Clone(r.hints), counters: r.counters, strong: r.strong.clone()}
 		out.parts[i] = to
 	}
 	return &out

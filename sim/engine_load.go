@@ -25,6 +25,10 @@ func (e *engine) load(l *core.Load) core.Loaded {
 		return r.loadScrub(l)
 	case core.LoadRecords:
 		return r.loadRecords(l)
+	case core.LoadStrong:
+		return r.loadStrong(l)
+	case core.LoadStrongLive:
+		return r.loadStrongLive(l)
 	}
 	return r.loadHints(l)
 }

@@ -12,7 +12,7 @@ import (
 
 // classes of faults. Those that lose what was synced are off until stores can be
 // refilled from their peers.
-var classes = slices.Concat(processFaults, networkFaults, legalFaults, otherFaults, []class{cloneFault})
+var classes = slices.Concat(processFaults, networkFaults, legalFaults, otherFaults, []class{cloneFault}, strongFaults)
 
 var processFaults = []class{
 	{name: "kill", about: "a process or machine dies and comes back", draw: func(f *Fault, r *rand.Rand, d *Draw) {
@@ -242,7 +242,11 @@ var otherFaults = []class{
 	}},
 	{name: "bit_flip", about: "a synced record fails its checksum", draw: func(f *Fault, r *rand.Rand, d *Draw) {
 		f.nodes = some(r, d, 1)
-	}, begin: func(w *World, f *Fault) { w.nodes[f.nodes[0]].flip(f.rand()) }},
+	}, begin: func(w *World, f *Fault) {
+		if r := f.rand(); r.IntN(3) > 0 || !w.nodes[f.nodes[0]].flipLog(r) {
+			w.nodes[f.nodes[0]].flip(r)
+		}
+	}},
 	{name: "leaf_rot", about: "a row of the leaf index does not fit its record (D5)", draw: func(f *Fault, r *rand.Rand, d *Draw) {
 		f.nodes = some(r, d, 1)
 	}, begin: func(w *World, f *Fault) { w.nodes[f.nodes[0]].rot(f.rand()) }},
@@ -297,9 +301,13 @@ func (a *authority) moveEpoch(p uint32) {
 	next := *a.state
 	next.Version++
 	next.Partitions = append([]hashring.Partition{}, a.state.Partitions...)
-	next.Partitions[p].Epoch++
-	if len(next.Partitions[p].Building) > 0 {
-		next.Partitions[p].Session = next.Version
+	part := &next.Partitions[p]
+	part.Epoch++
+	if next.Feature >= hashring.FeatureStrong {
+		part.Placed = part.Epoch
+	}
+	if len(part.Building) > 0 {
+		part.Session = next.Version
 	}
 	a.w.probe.hit(pEpochMoved)
 	a.moved++

@@ -31,7 +31,7 @@ type framesClient struct {
 // byFrames tells whether a call goes that way: not those that frames do not carry, and
 // not those of the survey at the end, which is no client.
 func (l *load) byFrames(c *call) bool {
-	return frameOp(c.req.Op) != 0 && c.req.PW >= 0 && c.client.id < max(1, len(l.clients))
+	return c.strong == nil && frameOp(c.req.Op) != 0 && c.req.PW >= 0 && c.client.id < max(1, len(l.clients))
 }
 
 // carry is the request as the node decodes it.
@@ -50,10 +50,10 @@ func (l *load) carry(w *World, c *call) *core.Request {
 	params := frames.Params(&f.request)
 	fault := params.Request(out, req.ID)
 	if fault == nil {
-		api.Resolve(out, params.Consistency, &hashring.Bucket{}, nil) // "all" needs neither
-		if out.Op == core.OpPut {
-			fault = api.PutValue(out, f.request.Value, f.request.ContentType, "", core.MaxValue)
-		}
+		fault = params.For(out, &hashring.Bucket{Mode: hashring.Eventual}, nil) // "all" needs no more
+	}
+	if fault == nil && out.Op == core.OpPut {
+		fault = api.PutValue(out, f.request.Value, f.request.ContentType, "", core.MaxValue)
 	}
 	if fault != nil {
 		w.violate(Violation{Check: "frames", Kind: "REFUSED", Detail: fmt.Sprintf("op %d is refused: %v", req.Op, fault)})

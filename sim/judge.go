@@ -49,6 +49,7 @@ func (w *World) judge(left map[check.KeyRef]*version.Object) {
 	w.found(check.Causal(kept.siblings.ops, ids), kept.siblings.at)
 	w.found(check.StrictReads(kept.steady.ops), kept.steady.at)
 	w.found(check.Sessions(kept.steady.ops), kept.steady.at)
+	w.judgeStrong(kept.strong)
 	w.found(check.SiblingCaps(w.load.history, core.MaxSiblings*len(w.nodes)), nil)
 }
 
@@ -56,6 +57,7 @@ func (w *World) judge(left map[check.KeyRef]*version.Object) {
 type histories struct {
 	siblings part // buckets that keep siblings, with the versions made inside
 	lasting  part // of these where nothing expires
+	strong   part // the strong bucket
 	steady   part // and where no acked write went with the stores that had it
 }
 
@@ -89,6 +91,10 @@ func (w *World) histories() (out histories) {
 	}
 	for i := range w.load.history {
 		o := &w.load.history[i]
+		if o.Bucket == strongBucket {
+			out.strong.add(*o, i)
+			continue
+		}
 		if !siblings[o.Bucket] {
 			continue
 		}
@@ -137,5 +143,18 @@ func (w *World) found(list []check.Violation, at []int) {
 			out.Ops = append(out.Ops, i)
 		}
 		w.violate(out)
+	}
+}
+
+// registerWindows bounds the searches for an order of a strong key's operations; the
+// order of versions judges all of them.
+var registerWindows = check.RegisterOptions{MaxOps: 200, MaxWindows: 2, MaxKeys: 12, MaxSteps: 20_000}
+
+func (w *World) judgeStrong(p part) {
+	w.found(check.VersionOrder(p.ops), p.at)
+	w.found(check.Counters(p.ops), p.at)
+	w.found(check.Locks(p.ops), p.at)
+	if !w.failed() {
+		w.found(check.Registers(p.ops, registerWindows), p.at)
 	}
 }

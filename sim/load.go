@@ -33,6 +33,9 @@ type load struct {
 	requestLost, replyLost float64 // faults between client and node
 
 	frames framesClient
+
+	adds  map[string]int        // increments asked for, by counter
+	locks map[string]*lockOrder // held, by key
 }
 
 // outcomes counts how operations ended.
@@ -48,6 +51,7 @@ type outcomes struct {
 type client struct {
 	id     int
 	tokens map[*keyTruth]*token
+	strong map[string]strongSeen
 }
 
 // token is a causal context as a client holds it, and what it really stands for.
@@ -74,13 +78,15 @@ type call struct {
 	strict  bool
 	steady  bool // strict, and with a majority of reads
 	mustSee version.Vector
-	then    func() // a scenario waits
+	strong  *strongTry // on the strong bucket
+	then    func()     // a scenario waits
 }
 
 func (l *load) ids() int { l.idSeq++; return l.idSeq }
 
 func (l *load) start(w *World) {
 	l.rand, l.open, l.boost = stream(w.opt.Seed, forClients), map[*call]bool{}, 1
+	l.adds, l.locks = map[string]int{}, map[string]*lockOrder{}
 	for i := range w.draw.Clients {
 		l.clients = append(l.clients, &client{id: i, tokens: map[*keyTruth]*token{}})
 	}
@@ -132,6 +138,10 @@ func (l *load) make(o *order) {
 	}
 	l.made++
 	c := l.ask(w, node, o.client, &o.req, o.token)
+	if c.strong != nil {
+		c.strong.lock = o.lock
+		return
+	}
 	if to := w.nodes[l.rand.IntN(len(w.nodes))]; o.again && c.att != nil && to.up { // the same write twice, on purpose
 		w.probe.hit(pAskedTwice)
 		c.att.unsure = true
@@ -145,6 +155,9 @@ func (l *load) make(o *order) {
 func (l *load) ask(w *World, n *node, by *client, req *core.Request, with *token) *call {
 	ring := w.auth.ringAt(w.auth.state.Version)
 	b, ok := ring.Bucket(req.Bucket)
+	if ok && b.Mode == hashring.Strong {
+		return l.askStrong(w, n, by, req, b, ring)
+	}
 	c := &call{client: by, node: n, req: req, op: -1, began: w.now, token: with}
 	if ok && len(req.Key) > 0 {
 		c.key = w.truth.key(b, req.Key, ring.PartitionOf(hashring.Hash(req.Bucket, req.Key)))
@@ -276,8 +289,12 @@ func (l *load) send(w *World, c *call) {
 	}
 	n.calls = append(n.calls, c)
 	shard := n.shards[0]
-	if c.key != nil && n.ring != nil {
+	switch {
+	case n.ring == nil:
+	case c.key != nil:
 		shard = n.shards[int(c.key.partition)%len(n.shards)]
+	case c.strong != nil:
+		shard = n.shards[int(c.strong.partition)%len(n.shards)]
 	}
 	shard.take(core.Event{Request: l.carry(w, c)})
 }
@@ -317,7 +334,7 @@ func (l *load) replied(w *World, n *node, c *call, r *core.Reply) {
 
 // fits holds the form of an answer against the contract.
 func (l *load) fits(w *World, c *call, r *core.Reply) {
-	isWrite := c.req.Op == core.OpPut || c.req.Op == core.OpDelete
+	isWrite := c.req.Op == core.OpPut || c.req.Op == core.OpDelete || c.req.Op == core.OpIncrement
 	if isWrite != (r.Outcome != core.OutcomeNone) || isWrite && (r.Code == core.OK) != (r.Outcome == core.Applied) {
 		w.violate(Violation{Check: "answers", Kind: "FORM", Detail: fmt.Sprintf("op %d is answered %v with outcome %q", c.req.Op, r.Code, r.Outcome)})
 	}
@@ -331,7 +348,9 @@ func (l *load) answered(w *World, c *call) {
 	c.done = true
 	delete(l.open, c)
 	r := c.reply
-	if c.key != nil && c.op >= 0 {
+	if c.strong != nil {
+		l.strongAnswered(w, c, r)
+	} else if c.key != nil && c.op >= 0 {
 		if c.att != nil {
 			l.wrote(w, c, r)
 			c.att.waiting--

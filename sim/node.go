@@ -32,6 +32,7 @@ type node struct {
 	up      bool
 	doubted bool // its store is not what it was, and waits to be set aside (D6)
 	paused  int
+	stopped time.Duration // when it was, last
 	busy    time.Duration // CPU of the machine is taken until then
 	slow    float64       // times the usual CPU
 	tiny    bool          // steps and commits take one thing at a time
@@ -96,7 +97,7 @@ func (n *node) start() {
 	w.mix(uint64(n.idx)<<32 | n.eng.boots)
 	for i := range w.draw.Shards {
 		cfg := core.Config{Self: n.sid, Shard: i, Shards: w.draw.Shards, Rand: rand.New(rand.NewPCG(w.coreRand.Uint64(), w.coreRand.Uint64())),
-			HLCBound: n.eng.bound, HintBytes: w.draw.HintBytes / int64(w.draw.Shards), Starts: n.eng.boots, PurgeEvery: w.draw.PurgeEvery, ScrubEvery: w.draw.ScrubEvery}
+			HLCBound: n.eng.bound, HintBytes: w.draw.HintBytes / int64(w.draw.Shards), Starts: n.eng.boots, PurgeEvery: w.draw.PurgeEvery, ScrubEvery: w.draw.ScrubEvery, Strong: w.draw.Strong.options()}
 		n.shards = append(n.shards, &shard{n: n, idx: i, core: core.New(cfg, n.eng), lines: map[uint32][]antientropy.HintLine{}})
 	}
 	w.truth.started(n)
@@ -132,6 +133,7 @@ func (n *node) kill(power bool) {
 	w.note("%s dies", n.name)
 	w.probe.hit(pCrash)
 	w.probe.hitIf(n.eng.hintCount() > 0, pHintHolderDies)
+	w.probe.dies(n)
 	for _, s := range n.shards {
 		w.watch(s)
 		k := 0
@@ -193,7 +195,9 @@ func (n *node) pause(suspend bool) {
 		return
 	}
 	n.w.note("%s is stopped", n.name)
-	n.paused++
+	if n.paused++; n.paused == 1 {
+		n.stopped = n.w.now
+	}
 	if suspend && n.paused == 1 {
 		n.clock.setHalted(n.w.now, true)
 	}
@@ -211,6 +215,7 @@ func (n *node) resume() {
 		return
 	}
 	n.w.note("%s goes on", n.name)
+	n.w.probe.wentOn(n)
 	n.woke = n.w.now
 	n.roads()
 	n.later(evGossip, between(n.w.ctlRand, 0, time.Second))
@@ -245,6 +250,7 @@ func (n *node) deliver(m *core.Message) {
 		i = core.ShardOf(m.ID)
 	}
 	if i < len(n.shards) && len(n.shards[i].inbox) < maxMailbox {
+		n.w.probe.comes(n, m)
 		n.w.truth.delivered(n, m)
 		n.shards[i].take(core.Event{Message: m})
 	}

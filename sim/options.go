@@ -131,6 +131,7 @@ type Draw struct {
 	Retry      float64        `json:"retry"`          // share of writes of unknown fate that are sent again
 	PurgeEvery time.Duration  `json:"purge_every_ns"` // between two purge rounds of a partition, at least
 	ScrubEvery time.Duration  `json:"scrub_every_ns"` // one scrub of everything
+	Strong     StrongDraw     `json:"strong"`
 }
 
 // draw makes the swarm of a seed.
@@ -165,5 +166,7 @@ func draw(o *Options) Draw {
 	d.drawFaults(o, r)
 	d.PurgeEvery = pick(time.Second, 2*time.Second, 5*time.Second, 15*time.Second)
 	d.ScrubEvery = pick(20*time.Second, time.Minute, 2*time.Minute)
+	d.Strong.draw(r)
+	d.Strong.On = d.hasStrong()
 	return d
 }

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/quoratedb/quorate/internal/plant"
@@ -27,7 +28,7 @@ func TestPlantedBugsFallToTheirScenarios(t *testing.T) {
 			})
 		}
 	}
-	for _, b := range plant.All() {
+	for _, b := range slices.Concat(plant.All(), plant.StrongTold()) {
 		if !told[b] {
 			t.Errorf("no scenario for %s", b)
 		}

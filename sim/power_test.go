@@ -30,7 +30,7 @@ func TestPower(t *testing.T) {
 	bugs := []plant.Bug{plant.AckBeforeSync, plant.ContextTooWide, plant.JoinDropsConcurrent}
 	if s := os.Getenv("SIM_POWER"); s != "" {
 		most, _ = strconv.Atoi(s)
-		trials, bugs = 5, plant.All()
+		trials, bugs = 5, slices.Concat(plant.All(), plant.Strong())
 	}
 	if s := os.Getenv("SIM_TRIALS"); s != "" {
 		trials, _ = strconv.Atoi(s)

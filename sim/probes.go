@@ -110,6 +110,42 @@ const (
 	pReadMidPurge
 	pLeafRot
 	pGhost
+	pSnapshot
+	pLogCut
+	pFailover
+	pDoneBefore
+	pMismatch
+	pIDExpired
+	pStrongResent
+	pReadLeader
+	pReadQuorum
+	pReadReplica
+	pReadStale
+	pStrongInOutage
+	pLocked
+	pLeaderChange
+	pTwoJudges
+	pChangeLost
+	pChangeStale
+	pChangeRefused
+	pPrimaryMoved
+	pJoint
+	pSettled
+	pAborted
+	pLearners
+	pHandOver
+	pOldPrimary
+	pOldEntry
+	pPrimaryLostEntries
+	pLateAppend
+	pRestartLeads
+	pStrongUnknown
+	pStalledPrimary
+	pStrongDamage
+	pManyPrimaries
+	pIntruder
+	pLongPause
+	pValueRot
 	probeCount
 )
 
@@ -123,7 +159,9 @@ var probeNames = [probeCount]string{"crash", "crash_after_ack", "kill_all", "tor
 	"false_view", "partition", "one_way", "bridge", "majorities", "hand_off_cut",
 	"sparse", "tiny_batches", "hasty", "late_word", "cloned", "late_forward",
 	"replaced", "last_full", "suspect", "wiped", "flipped", "filled", "purged", "proposal_lost", "proposal_refused", "proposal_stale", "proposal_unknown", "hint_after_purge", "hint_dropped",
-	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot", "ghost"}
+	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot", "ghost",
+	"snapshot", "log_cut", "failover", "done_before", "mismatch", "id_expired", "strong_resent", "read_leader", "read_quorum", "read_replica", "read_stale", "strong_in_outage", "locked", "leader_change", "two_judges", "change_lost", "change_stale", "change_refused", "primary_moved", "joint", "settled", "aborted", "learners", "hand_over",
+	"old_primary", "old_entry", "primary_lost_entries", "late_append", "restart_leads", "strong_unknown", "stalled_primary", "strong_damage", "many_primaries", "intruder", "long_pause", "value_rot"}
 
 // probes counts what a run met.
 type probes struct {

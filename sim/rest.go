@@ -33,6 +33,9 @@ func (w *World) pending() string {
 		}
 	}
 	if len(out) == 0 {
+		out = w.strongPending()
+	}
+	if len(out) == 0 {
 		out = w.apart(ring)
 	}
 	return strings.Join(out, "; ")

@@ -62,6 +62,7 @@ func (w *World) play() {
 	w.verify()
 	if !w.failed() {
 		w.readAll(1)
+		w.readStrong()
 	}
 }
 
@@ -151,6 +152,7 @@ func (w *World) verify() {
 			w.violate(Violation{Check: "counters", Kind: "D5", Detail: n.name + ": " + err.Error()})
 		}
 	}
+	w.verifyStrong()
 	if !w.failed() {
 		w.judge(left)
 	}

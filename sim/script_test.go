@@ -20,6 +20,8 @@ type script struct {
 	client        *client
 	wrong         string
 	kept          []kept
+	seq           int
+	last          string
 }
 
 type kept struct {
@@ -160,6 +162,9 @@ func show(r *core.Reply) string {
 		return strings.Join(append(out, r.Outcome.String()), " ")
 	}
 	var values []string
+	if r.Strong != nil && r.Strong.Value.Live() {
+		values = append(values, valueName(r.Strong.Value.Data))
+	}
 	for _, v := range r.Object.Live(epochMS) {
 		values = append(values, string(v.Value))
 	}
@@ -258,7 +263,7 @@ func (s *script) end() {
 		}
 		n.deaf = 0
 	}
-	s.w.auth.outage = 0
+	s.w.auth.outage, s.w.auth.tame = 0, false
 	s.w.heal()
 	s.w.load.stopped = true
 	s.w.settle()

@@ -101,7 +101,13 @@ func (s *shard) step(events []core.Event) {
 		n.kill(false)
 		return
 	}
+	if n.eng.met { // the driver sets such a store aside
+		n.doubt("its log is damaged")
+		return
+	}
 	w.truth.stepped(s, r)
+	w.strong.stepped(n, r.Batch)
+	n.said(r.Words)
 	if r.Batch != nil {
 		s.pending = append(s.pending, r.Batch)
 		s.lastSeq = r.Batch.Seq

@@ -134,7 +134,7 @@ func (w *World) canLose(n *node) bool {
 			return false
 		}
 	}
-	return w.auth.whole() == ""
+	return w.auth.whole() == "" && w.canLoseStrong(n)
 }
 
 // whole names a partition that has an owner which is not full; empty: there is none.

@@ -127,6 +127,7 @@ func (t *truth) key(b *hashring.Bucket, key []byte, partition uint32) *keyTruth 
 func (t *truth) started(n *node) { clear(t.vol[n.idx]) }
 
 func (t *truth) died(n *node) {
+	t.w.strong.died(n)
 	for k, o := range t.vol[n.idx] { // order-free: a count
 		if !k.target.IsZero() {
 			t.w.probe.hitIf(o == nil, pHandOffCut)

@@ -18,6 +18,7 @@ import (
 // machine has it again. A write that was acked by W stores is promised while fewer
 // than W of those that held it are lost.
 func (t *truth) lost(n *node, e *engine) {
+	t.w.strong.lostStore(n, e)
 	for _, kt := range t.order {
 		t.lostRow(n, kt, t.inStore(kt, e))
 	}
@@ -130,9 +131,9 @@ func (t *truth) newest() (ring *hashring.Ring) {
 
 // agreed is the epoch of a partition if all running nodes know it, else 0.
 func (a *authority) agreed(p uint32) uint64 {
-	epoch := a.state.Partitions[p].Epoch
+	epoch := a.state.Partitions[p].PlanEpoch()
 	for _, n := range a.w.nodes {
-		if n.up && (n.ring == nil || n.ring.Partitions[p].Epoch != epoch) {
+		if n.up && (n.ring == nil || n.ring.Partitions[p].PlanEpoch() != epoch) {
 			return 0
 		}
 	}
@@ -144,7 +145,7 @@ func (a *authority) agreed(p uint32) uint64 {
 func (t *truth) counting(a *attempt, r *core.Reply) (need int, stores uint64) {
 	p := a.key.partition
 	part := &t.w.auth.state.Partitions[p]
-	if a.epoch != part.Epoch {
+	if a.epoch != part.PlanEpoch() {
 		return min(a.need, max(1, r.Receipt.Need)), ^uint64(0)
 	}
 	ring := t.w.auth.ringAt(t.w.auth.state.Version)

@@ -17,7 +17,7 @@ func (t *truth) delivered(n *node, m *core.Message) {
 	var reply core.Kind
 	switch m.Kind {
 	case core.MsgExchange:
-		old := n.ring != nil && int(m.Partition) < len(n.ring.Partitions) && m.Epoch < n.ring.Partitions[m.Partition].Epoch
+		old := n.ring != nil && int(m.Partition) < len(n.ring.Partitions) && m.Epoch < n.ring.Partitions[m.Partition].PlanEpoch()
 		t.w.probe.hitIf(old, pOldExchange)
 		t.w.probe.hitIf(t.w.load.boost > 1, pExchangeBusy)
 		return
@@ -26,6 +26,9 @@ func (t *truth) delivered(n *node, m *core.Message) {
 	case core.MsgRead:
 		reply = core.MsgReadReply
 	case core.MsgForward:
+		if m.Request != nil && m.Request.Bucket == strongBucket {
+			return // it goes by epochs of its own
+		}
 		reply = core.MsgForwarded
 	case core.MsgScan:
 		reply = core.MsgScanReply
@@ -39,7 +42,7 @@ func (t *truth) delivered(n *node, m *core.Message) {
 	if len(t.stale) >= maxStale {
 		t.stale, t.older = map[staleKey]bool{}, t.stale
 	}
-	old := n.ring != nil && int(m.Partition) < len(n.ring.Partitions) && m.Epoch < n.ring.Partitions[m.Partition].Epoch
+	old := n.ring != nil && int(m.Partition) < len(n.ring.Partitions) && m.Epoch < n.ring.Partitions[m.Partition].PlanEpoch()
 	t.w.probe.hitIf(old, pOldEpoch)
 	if was, known := t.planned(k); !known || was {
 		t.stale[k] = old

@@ -30,9 +30,12 @@ type order struct {
 	req    core.Request
 	token  *token
 	again  bool
+	lock   *lockOrder
 }
 
-var workloads = []workload{
+var workloads = slices.Concat(eventualWorkloads, strongWorkloads)
+
+var eventualWorkloads = []workload{
 	{"register", "", "values read and written without contexts, on every kind of eventual bucket", register},
 	{"strict", "", "the same where R+W>N and stand-ins do not count", strictRegister},
 	{"sets", "W6", "siblings added and removed with contexts, fresh and stale", sets},
@@ -62,6 +65,11 @@ func (d *Draw) drawWorkloads(o *Options, r *rand.Rand) {
 		}
 		if weight > 0 {
 			d.Workloads[w.name] = weight
+		}
+	}
+	if o.Workloads == nil && r.IntN(3) == 0 { // one world in three has no strong bucket
+		for i := range strongWorkloads {
+			delete(d.Workloads, strongWorkloads[i].name)
 		}
 	}
 	if len(d.Workloads) == 0 {

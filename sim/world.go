@@ -25,16 +25,17 @@ type World struct {
 	story io.Writer
 	steps int
 
-	nodes []*node
-	bySID map[hashring.SID]*node // those of lost stores too, see holder
-	sids  []hashring.SID         // of all stores there were, in order
-	pairs []pair                 // of nodes i < j, at pairIndex
-	wire  wireFaults
-	auth  authority
-	truth truth
-	load  load
-	storm nemesis
-	probe probes
+	nodes  []*node
+	bySID  map[hashring.SID]*node // those of lost stores too, see holder
+	sids   []hashring.SID         // of all stores there were, in order
+	pairs  []pair                 // of nodes i < j, at pairIndex
+	wire   wireFaults
+	auth   authority
+	truth  truth
+	strong strongTruth
+	load   load
+	storm  nemesis
+	probe  probes
 
 	netRand, diskRand, coreRand, ctlRand *rand.Rand
 
@@ -51,6 +52,7 @@ func newWorld(o Options, d Draw) *World {
 		netRand: stream(o.Seed, forNetwork), diskRand: stream(o.Seed, forDisks), coreRand: stream(o.Seed, forCores), ctlRand: stream(o.Seed, forControl)}
 	w.probe.init()
 	w.truth.init(w)
+	w.strong.init(w)
 	for i := range d.Nodes {
 		w.nodes = append(w.nodes, w.newNode(i))
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/quoratedb/quorate/bench/servers"
 )
 
-var known = map[string]bool{"quorate": true, "siblings": true, "etcd": true, "redis": true}
+var known = map[string]bool{"quorate": true, "siblings": true, "strong": true, "old": true, "etcd": true, "redis": true}
 
 const (
 	nodes  = 3 // of quorate and of etcd, where nothing else is said
@@ -34,6 +34,7 @@ type contender struct {
 	name    string
 	driver  load.Driver
 	cluster cluster
+	bucket  string         // of a quorate cluster
 	shares  bool           // its data with an earlier contender: nothing to load
 	layers  []layers.Layer // of its CPU profiles; none: it has no profiles
 }
@@ -62,9 +63,13 @@ func assemble(ctx context.Context, o options, dir string) (*field, error) {
 		var err error
 		switch name {
 		case "quorate":
-			err = f.addQuorate(ctx, o, dir, name, "bench", "lww", "")
+			err = f.addQuorate(ctx, o, dir, name, evenBucket("bench", "lww"), "?r=2", "?r=1")
 		case "siblings":
-			err = f.addQuorate(ctx, o, dir, name, "benchsib", "siblings", "&resolve=newest")
+			err = f.addQuorate(ctx, o, dir, name, evenBucket("benchsib", "siblings"), "?r=2&resolve=newest", "?r=1&resolve=newest")
+		case "strong":
+			err = f.addQuorate(ctx, o, dir, name, strongBucket, "", "?consistency=stale")
+		case "old":
+			err = f.addOld(ctx, o, dir)
 		case "etcd":
 			err = f.addEtcd(ctx, o, dir)
 		case "redis":
@@ -78,30 +83,60 @@ func assemble(ctx context.Context, o options, dir string) (*field, error) {
 }
 
 // addQuorate adds a bucket of the one quorate cluster over HTTP.
-func (f *field) addQuorate(ctx context.Context, o options, dir, name, bucket, conflict, read string) error {
-	if err := f.ensureBucket(ctx, o, dir, name, bucket, conflict); err != nil {
+func (f *field) addQuorate(ctx context.Context, o options, dir, name string, b servers.Bucket, get, sget string) error {
+	if err := f.ensureBucket(ctx, o, dir, name, b); err != nil {
 		return err
 	}
-	return f.add(name, "http", httpOpts(bucket, read), f.quorate, layers.Quorate)
+	return f.add(name, "http", httpOpts(b, get, sget), f.quorate, layers.Quorate)
 }
 
-func httpOpts(bucket, read string) load.Opts {
-	path := "/v1/kv/" + bucket + "/%s"
-	return load.Opts{"put": path + "?w=2", "get": path + "?r=2" + read, "sget": path + "?r=1" + read}
+// addOld adds a cluster of its own of another build of quorate, to be measured in the
+// same rounds as this one.
+func (f *field) addOld(ctx context.Context, o options, dir string) error {
+	sub := filepath.Join(dir, "old")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		return err
+	}
+	g := newField(f.size)
+	defer func() {
+		f.clusters = append(f.clusters, g.clusters...)
+		f.contenders = append(f.contenders, g.contenders...)
+	}()
+	was := o
+	was.bin = o.old
+	err := g.addQuorate(ctx, was, sub, "old", evenBucket("bench", "lww"), "?r=2", "?r=1")
+	f.versions["old"], f.receipts["old"] = g.versions["quorate"], g.receipts["old"]
+	return err
 }
 
-// ensureBucket has the cluster run and makes a bucket: n=3, r=2, w=2, strict.
-func (f *field) ensureBucket(ctx context.Context, o options, dir, name, bucket, conflict string) error {
+func httpOpts(b servers.Bucket, get, sget string) load.Opts {
+	path, put := "/v1/kv/"+b.Name+"/%s", ""
+	if b.W > 0 {
+		put = "?w=" + strconv.Itoa(b.W)
+	}
+	return load.Opts{"put": path + put, "get": path + get, "sget": path + sget}
+}
+
+// evenBucket is an eventual bucket of n=3, r=2, w=2, strict.
+func evenBucket(name, conflict string) servers.Bucket {
+	return servers.Bucket{Name: name, Mode: "eventual", Conflict: conflict, N: copies, R: 2, W: 2}
+}
+
+// strongBucket has no numbers to choose: three copies, a majority.
+var strongBucket = servers.Bucket{Name: "benchstrong", Mode: "strong"}
+
+// ensureBucket has the cluster run and makes a bucket.
+func (f *field) ensureBucket(ctx context.Context, o options, dir, name string, b servers.Bucket) error {
 	if f.quorate == nil {
 		if err := f.startQuorate(ctx, o, dir); err != nil {
 			return err
 		}
 	}
 	q := f.quorate
-	if err := q.CreateBucket(ctx, servers.Bucket{Name: bucket, Mode: "eventual", Conflict: conflict, N: copies, R: 2, W: 2}); err != nil {
+	if err := q.CreateBucket(ctx, b); err != nil {
 		return err
 	}
-	receipt, err := q.Receipt(ctx, bucket)
+	receipt, err := q.Receipt(ctx, b.Name)
 	if err != nil {
 		return err
 	}

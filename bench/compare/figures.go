@@ -187,15 +187,22 @@ func assembleScene(ctx context.Context, o options, dir string, scene int, system
 	return f, nil
 }
 
-// addFace adds one way into the quorate cluster; all of them share one bucket.
+// addFace adds one way into the quorate cluster; all of them share one bucket, or the
+// strong one.
 func (f *field) addFace(ctx context.Context, o options, dir, name string) error {
-	if f.quorate == nil {
-		if err := f.ensureBucket(ctx, o, dir, fmt.Sprintf("quorate, %d nodes", f.size), figureBucket, "lww"); err != nil {
+	b, what, get, sget := evenBucket(figureBucket, "lww"), "quorate", "?r=2", "?r=1"
+	if name == figures.Strong || name == figures.StrongPrimary {
+		b, what, get, sget = strongBucket, "strong bucket", "", "?consistency=stale"
+	}
+	if !slices.ContainsFunc(f.contenders, func(c contender) bool { return c.bucket == b.Name }) {
+		if err := f.ensureBucket(ctx, o, dir, fmt.Sprintf("%s, %d nodes", what, f.size), b); err != nil {
 			return err
 		}
 	}
-	driver, opts, addrs := "http", httpOpts(figureBucket, ""), f.quorate.Addrs()
+	driver, opts, addrs := "http", httpOpts(b, get, sget), f.quorate.Addrs()
 	switch name {
+	case figures.StrongPrimary:
+		opts["route"], opts["bucket"] = "primary", b.Name
 	case figures.BareSpread, figures.BareOwner:
 		opts["route"], opts["bucket"] = strings.TrimPrefix(name, "bare-"), figureBucket
 	case figures.Spread, figures.Owner:
@@ -203,11 +210,12 @@ func (f *field) addFace(ctx context.Context, o options, dir, name string) error 
 	case figures.Frames:
 		driver, opts, addrs = "frames", load.Opts{"bucket": figureBucket}, f.quorate.FrameAddrs()
 	}
-	loaded := slices.ContainsFunc(f.contenders, func(c contender) bool { return c.cluster == cluster(f.quorate) })
+	loaded := slices.ContainsFunc(f.contenders, func(c contender) bool { return c.bucket == b.Name })
 	if err := f.addAt(addrs, name, driver, opts, f.quorate, layers.Quorate); err != nil {
 		return err
 	}
-	f.contenders[len(f.contenders)-1].shares = loaded
+	last := &f.contenders[len(f.contenders)-1]
+	last.bucket, last.shares = b.Name, loaded
 	return nil
 }
 

@@ -37,6 +37,7 @@ type options struct {
 	warm, dur     time.Duration
 	quiet         float64
 	repo, bin     string
+	old           string
 	dir           string
 	keep          bool
 	md, json      string
@@ -51,9 +52,9 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
-	systems := fs.String("systems", "quorate,etcd,siblings", "systems to measure, comma separated: quorate (conflict: lww), siblings (the same cluster, conflict: siblings and resolve=newest), etcd, redis")
+	systems := fs.String("systems", "quorate,etcd,siblings", "systems to measure, comma separated: quorate (conflict: lww), siblings (the same cluster, conflict: siblings and resolve=newest), strong (the same cluster, a strong bucket), old (a cluster of the binary of -old, as quorate), etcd, redis")
 	redis := fs.Bool("redis", false, "measure redis too")
-	phases := fs.String("phases", "put:64:80:zipf,get:64:80:zipf,mix:64:80:zipf", "phases, MODE:WORKERS:VALUEBYTES:DIST[@RATE]; modes put, get, sget (quorate r=1, etcd serializable), mix, smix, rN")
+	phases := fs.String("phases", "put:64:80:zipf,get:64:80:zipf,mix:64:80:zipf", "phases, MODE:WORKERS:VALUEBYTES:DIST[@RATE]; modes put, get, sget (quorate r=1, etcd serializable), mix, smix, rN, cas (strong and etcd: compare-and-set on 1,000 keys)")
 	wide := fs.Bool("wide", false, "add put, get and mix with 256 clients")
 	rates := fs.String("rates", "", "add an open-loop mix at each of these operations a second, comma separated")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds; the tables show medians")
@@ -64,6 +65,7 @@ func parse(args []string) (options, error) {
 	fs.Float64Var(&o.quiet, "quiet", 0, "repeat a run, up to twice, while anything else uses more than this many cores (0: never)")
 	fs.StringVar(&o.repo, "repo", "..", "quorate's source tree, built first")
 	fs.StringVar(&o.bin, "quorate", "", "measure this quorate binary instead of building one")
+	fs.StringVar(&o.old, "old", "", "an earlier quorate binary, for the system old")
 	fs.StringVar(&o.dir, "dir", "", "parent of the data directories (default: the system's temporary one); must be on a real disk")
 	fs.BoolVar(&o.keep, "keep", false, "keep data and logs")
 	fs.StringVar(&o.md, "md", "", "write the report as markdown to this file too")
@@ -162,6 +164,9 @@ func (o options) check() error {
 			return fmt.Errorf("-systems: %s is named twice", s)
 		}
 		seen[s] = true
+		if s == "old" && o.old == "" {
+			return errors.New("-systems: old needs -old, its binary")
+		}
 	}
 	for _, p := range o.phases {
 		if p.Mode == "load" {

@@ -45,6 +45,7 @@ type row struct {
 	RSSMiB    float64 `json:"rss_mib"` // the largest server's
 	Other     float64 `json:"other_cores"`
 	Errs      uint64  `json:"errs"` // the sum
+	Refused   uint64  `json:"refused,omitempty"`
 	Shed      uint64  `json:"shed"` // the sum
 }
 
@@ -64,6 +65,12 @@ type ratio struct {
 // floors are the ratios of operations a second to etcd's that quorate must reach.
 var floors = map[string]float64{"put:64:80:zipf": 1.3, "get:64:80:zipf": 1.0}
 
+// strongFloors are those of strong buckets.
+var strongFloors = map[string]float64{"put:64:80:zipf": 1.5, "get:64:80:zipf": 1.5, "cas:64:80:uniform": 1.5}
+
+// oldFloors are the least parts of an earlier build's rate.
+var oldFloors = map[string]float64{"put:64:80:zipf": 0.97, "get:64:80:zipf": 0.97, "mix:64:80:zipf": 0.97}
+
 func (rep *report) summarise(o options) {
 	for _, p := range o.phases {
 		byName := map[string]row{}
@@ -72,8 +79,8 @@ func (rep *report) summarise(o options) {
 			byName[name] = r
 			rep.Summary = append(rep.Summary, r)
 		}
-		for _, ours := range []string{"quorate", "siblings"} {
-			for _, peer := range []string{"etcd", "redis"} {
+		for _, ours := range []string{"quorate", "siblings", "strong"} {
+			for _, peer := range []string{"etcd", "redis", "old"} {
 				a, okA := byName[ours]
 				b, okB := byName[peer]
 				if okA && okB {
@@ -104,6 +111,7 @@ func medians(phase, system string, runs []load.Result) row {
 			of = append(of, run)
 			r.Errs += run.Errs
 			r.Shed += run.Shed
+			r.Refused += run.Refused
 		}
 	}
 	pick := func(get func(load.Result) float64) []float64 {
@@ -143,8 +151,13 @@ func compare(a, b row) ratio {
 	}
 	r := ratio{Phase: a.Phase, System: a.System, Peer: b.System, Rate: div(a.Rate, b.Rate), P50: div(a.P50, b.P50),
 		P99: div(a.P99, b.P99), P999: div(a.P999, b.P999), ServerCPU: div(a.ServerCPU, b.ServerCPU)}
-	if b.System == "etcd" {
+	switch {
+	case b.System == "etcd" && a.System == "strong":
+		r.Floor = strongFloors[a.Phase]
+	case b.System == "etcd":
 		r.Floor = floors[a.Phase]
+	case b.System == "old" && a.System == "quorate":
+		r.Floor = oldFloors[a.Phase]
 	}
 	return r
 }
@@ -155,9 +168,9 @@ func (r ratio) verdict() string {
 	case r.Floor == 0:
 		return ""
 	case r.Rate >= r.Floor:
-		return fmt.Sprintf("%.1f: met", r.Floor)
+		return fmt.Sprintf("%g: met", r.Floor)
 	}
-	return fmt.Sprintf("%.1f: missed", r.Floor)
+	return fmt.Sprintf("%g: missed", r.Floor)
 }
 
 // noisyCores is what anything else may use before a run's numbers are in doubt. A
@@ -215,11 +228,11 @@ func (rep *report) markdown() string {
 }
 
 func (rep *report) markdownMedians(b *strings.Builder) {
-	b.WriteString("| Phase | System | ops/s (min to max) | mean ms | p50 ms | p99 ms | p99.9 ms | server CPU us/op | client CPU us/op | RSS MiB | other cores | errors | shed |\n")
-	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| Phase | System | ops/s (min to max) | mean ms | p50 ms | p99 ms | p99.9 ms | server CPU us/op | client CPU us/op | RSS MiB | other cores | errors | shed | refused |\n")
+	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, r := range rep.Summary {
-		fmt.Fprintf(b, "| %s | %s | %.0f (%.0f to %.0f) | %.2f | %.2f | %.2f | %.2f | %.0f | %.0f | %.0f | %.2f | %d | %d |\n", r.Phase, r.System,
-			r.Rate, r.RateMin, r.RateMax, r.Mean, r.P50, r.P99, r.P999, r.ServerCPU, r.ClientCPU, r.RSSMiB, r.Other, r.Errs, r.Shed)
+		fmt.Fprintf(b, "| %s | %s | %.0f (%.0f to %.0f) | %.2f | %.2f | %.2f | %.2f | %.0f | %.0f | %.0f | %.2f | %d | %d | %d |\n", r.Phase, r.System,
+			r.Rate, r.RateMin, r.RateMax, r.Mean, r.P50, r.P99, r.P999, r.ServerCPU, r.ClientCPU, r.RSSMiB, r.Other, r.Errs, r.Shed, r.Refused)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 const (
 	loadWorkers = 128
+	loadTries   = 3 // of all keys, where a busy machine sheds some
 
 	// Before each run the servers must have calmed down: what one system still
 	// compacts or snapshots would be paid by the next one.
@@ -59,13 +60,18 @@ func loadKeys(ctx context.Context, f *field, ks *load.Keyspace, values []int) er
 			if err != nil {
 				return err
 			}
-			r, err := load.Run(ctx, c.driver, ks, p, load.Options{System: c.name, Pids: c.cluster.Pids()})
-			if err != nil {
-				return fmt.Errorf("load %s: %w", c.name, err)
-			}
-			fmt.Fprintln(os.Stderr, r)
-			if r.Errs+r.Shed > 0 {
-				return fmt.Errorf("load %s: %d of %d writes failed, %d were shed, the first: %s", c.name, r.Errs, r.Ops, r.Shed, r.FirstErr)
+			for try := 1; ; try++ {
+				r, err := load.Run(ctx, c.driver, ks, p, load.Options{System: c.name, Pids: c.cluster.Pids()})
+				if err != nil {
+					return fmt.Errorf("load %s: %w", c.name, err)
+				}
+				fmt.Fprintln(os.Stderr, r)
+				if r.Errs+r.Shed == 0 {
+					break
+				}
+				if r.Errs > 0 || try == loadTries {
+					return fmt.Errorf("load %s: %d of %d writes failed, %d were shed, the first: %s", c.name, r.Errs, r.Ops, r.Shed, r.FirstErr)
+				}
 			}
 		}
 	}

@@ -14,7 +14,11 @@ const (
 	HTTP   = "http"   // three quorate nodes, HTTP
 	Frames = "frames" // the same nodes, frames
 	Etcd   = "etcd"
-	Redis  = "redis"
+
+	Strong        = "strong"         // a strong bucket of the same nodes, HTTP, each client at a node of its own
+	StrongPrimary = "strong-primary" // the same, straight to the primary of each key
+
+	Redis = "redis"
 
 	Five   = "five"   // five quorate nodes, HTTP, each client at a node of its own
 	Spread = "spread" // five nodes, quorate's Go client: every request to any node, as a load balancer sends it
@@ -50,6 +54,7 @@ const (
 	get256    = "get:256:80:zipf"
 	sget64    = "sget:64:80:zipf"
 	mix64     = "mix:64:80:zipf"
+	cas64     = "cas:64:80:uniform"
 	open5k    = "mix:256:80:zipf@5000"
 	open10k   = "mix:256:80:zipf@10000"
 	Overload1 = "overload@1x" // writes at the rate that 256 clients reach, with a ledger
@@ -133,6 +138,8 @@ func All() []Figure {
 	frames := func(phase string) Need { return Need{Frames, phase} }
 	etcd := func(phase string) Need { return Need{Etcd, phase} }
 	redis := func(phase string) Need { return Need{Redis, phase} }
+	strong := func(phase string) Need { return Need{Strong, phase} }
+	primary := func(phase string) Need { return Need{StrongPrimary, phase} }
 	spread, owner := Need{Spread, open5k}, Need{Owner, open5k}
 	bareSpread, bareOwner := Need{BareSpread, open5k}, Need{BareOwner, open5k}
 	out := []Figure{
@@ -141,6 +148,16 @@ func All() []Figure {
 		ratio("get-etcd-64", "HTTP quorum GET against etcd's linearizable GET, 64 clients", http(get64), etcd(get64), 1.3, 1.7),
 		ratio("get-etcd-256", "HTTP quorum GET against etcd's linearizable GET, 256 clients", http(get256), etcd(get256), 1.0, 1.4),
 		ratio("mix-etcd-64", "HTTP half and half against etcd, 64 clients", http(mix64), etcd(mix64), 1.8, 2.4),
+		ratio("strong-put-etcd-64", "strong PUT against etcd, HTTP, 64 clients", strong(put64), etcd(put64), 1.5, 2.0),
+		ratio("strong-get-etcd-64", "strong leader GET against etcd's linearizable GET, HTTP, 64 clients", strong(get64), etcd(get64), 1.5, 2.0),
+		ratio("strong-cas-etcd-64", "compare-and-set on 1,000 keys against etcd's transaction, HTTP, 64 clients", strong(cas64), etcd(cas64), 1.5, 2.0),
+		known(ratio("strong-put-primary", "the same PUT sent straight to the primary", primary(put64), etcd(put64), 0, 0)),
+		known(ratio("strong-get-primary", "the same GET sent straight to the primary", primary(get64), etcd(get64), 0, 0)),
+		known(ratio("strong-cas-primary", "the same compare-and-set sent straight to the primary", primary(cas64), etcd(cas64), 0, 0)),
+		known(of("strong-put-p99", "p99 of the strong PUT, 64 clients", "ms", strong(put64), p99, 0, 0)),
+		known(of("strong-get-p99", "p99 of the strong leader GET, 64 clients", "ms", strong(get64), p99, 0, 0)),
+		known(of("strong-cpu-put", "server CPU of a strong PUT, 64 clients", "us", strong(put64), cpu, 0, 0)),
+		known(of("strong-cpu-get", "server CPU of a strong leader GET, 64 clients", "us", strong(get64), cpu, 0, 0)),
 		ratio("put-redis-64", "frames PUT against Redis with appendfsync always and WAIT 1, 64 clients", frames(put64), redis(put64), 1.1, 1.4),
 		ratio("put-redis-256", "frames PUT against Redis with appendfsync always and WAIT 1, 256 clients", frames(put256), redis(put256), 1.4, 2.0),
 		ratio("get-redis-64", "frames quorum GET against a Redis primary's GET, 64 clients", frames(get64), redis(get64), 0.5, 0.7),

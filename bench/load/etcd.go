@@ -12,7 +12,10 @@ import (
 // etcdDriver uses etcd's own gRPC client. Option conns is the number of clients for
 // each endpoint (default 2), each bound to that endpoint: workers share connections,
 // as an etcd application's goroutines would.
-type etcdDriver struct{ clients []*clientv3.Client }
+type etcdDriver struct {
+	clients []*clientv3.Client
+	seen    seen[int64] // revisions
+}
 
 func newEtcd(addrs []string, o Opts) (Driver, error) {
 	n, err := strconv.Atoi(o.or("conns", "2"))
@@ -40,12 +43,13 @@ func (d *etcdDriver) Close() {
 }
 
 func (d *etcdDriver) Worker(ctx context.Context, id int) (Worker, error) {
-	return etcdWorker{ctx, d.clients[id%len(d.clients)]}, nil
+	return etcdWorker{ctx, d.clients[id%len(d.clients)], &d.seen}, nil
 }
 
 type etcdWorker struct {
-	ctx context.Context
-	c   *clientv3.Client
+	ctx  context.Context
+	c    *clientv3.Client
+	seen *seen[int64]
 }
 
 func (w etcdWorker) Close() {}
@@ -66,4 +70,24 @@ func (w etcdWorker) Get(key []byte, stale bool) ([]byte, error) {
 		return nil, err
 	}
 	return r.Kvs[0].Value, nil
+}
+
+// Swap is a transaction: put if the key's revision is the one seen last, else get it.
+func (w etcdWorker) Swap(key, val []byte) (refused bool, err error) {
+	k := string(key)
+	r, err := w.c.Txn(w.ctx).If(clientv3.Compare(clientv3.ModRevision(k), "=", w.seen.get(k))).
+		Then(clientv3.OpPut(k, string(val))).Else(clientv3.OpGet(k)).Commit()
+	if err != nil {
+		return false, err
+	}
+	if r.Succeeded {
+		w.seen.set(k, r.Header.Revision)
+		return false, nil
+	}
+	now := int64(0)
+	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		now = kvs[0].ModRevision
+	}
+	w.seen.set(k, now)
+	return true, nil
 }

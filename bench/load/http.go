@@ -24,6 +24,7 @@ type httpDriver struct {
 	retry          int
 	put, get, sget template
 	route          route
+	seen           seen[string] // ETags
 }
 
 func newHTTP(addrs []string, o Opts) (Driver, error) {
@@ -78,12 +79,12 @@ func (w *httpWorker) Close() {
 
 func (w *httpWorker) Put(key, val []byte) error {
 	c := &w.conns[w.d.route.pick(w, key)]
-	st, b, err := c.do(w.d.method, w.d.put, key, val)
+	st, b, err := c.do(w.d.method, w.d.put, key, val, "")
 	for try := 0; err == nil && st == 503 && try < w.d.retry; try++ {
 		if err := sleep(w.ctx, retryPause); err != nil {
 			return err
 		}
-		st, b, err = c.do(w.d.method, w.d.put, key, val)
+		st, b, err = c.do(w.d.method, w.d.put, key, val, "")
 	}
 	if err == nil && (st < 200 || st > 299) {
 		err = refused(st, b)
@@ -96,7 +97,7 @@ func (w *httpWorker) Get(key []byte, stale bool) ([]byte, error) {
 	if stale {
 		t = w.d.sget
 	}
-	st, b, err := w.conns[w.d.route.pick(w, key)].do("GET", t, key, nil)
+	st, b, err := w.conns[w.d.route.pick(w, key)].do("GET", t, key, nil, "")
 	switch {
 	case err != nil:
 		return nil, err
@@ -106,6 +107,25 @@ func (w *httpWorker) Get(key []byte, stale bool) ([]byte, error) {
 		return nil, refused(st, b)
 	}
 	return b, nil
+}
+
+// Swap writes if the key still has the ETag seen last; a refusal tells the present one.
+func (w *httpWorker) Swap(key, val []byte) (bool, error) {
+	c := &w.conns[w.d.route.pick(w, key)]
+	c.tags = true
+	condition := "If-None-Match: *\r\n"
+	if tag := w.d.seen.get(string(key)); tag != "" {
+		condition = "If-Match: " + tag + "\r\n"
+	}
+	st, b, err := c.do(w.d.method, w.d.put, key, val, condition)
+	switch {
+	case err != nil:
+		return false, err
+	case st == 412 || st >= 200 && st <= 299:
+		w.d.seen.set(string(key), c.etag)
+		return st == 412, nil
+	}
+	return false, refused(st, b)
 }
 
 // refused tells a request shed before any work from every other failure. It quotes
@@ -121,9 +141,14 @@ const quoteMax = 200
 
 // httpConn is a minimal HTTP/1.1 client, one write for each request: net/http's
 // client would use more CPU than the servers that it shares the machine with.
-type httpConn struct{ conn }
+type httpConn struct {
+	conn
+	tags bool   // ETags are wanted
+	etag string // of the last reply
+}
 
-func (c *httpConn) do(method string, t template, key, body []byte) (int, []byte, error) {
+// do sends one request; more are header lines.
+func (c *httpConn) do(method string, t template, key, body []byte, more string) (int, []byte, error) {
 	if err := c.open(); err != nil {
 		return 0, nil, err
 	}
@@ -134,11 +159,14 @@ func (c *httpConn) do(method string, t template, key, body []byte) (int, []byte,
 	b = append(b, t.after...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, c.addr...)
+	b = append(b, "\r\n"...)
+	b = append(b, more...)
 	if body != nil {
-		b = append(b, "\r\nContent-Type: application/octet-stream\r\nContent-Length: "...)
+		b = append(b, "Content-Type: application/octet-stream\r\nContent-Length: "...)
 		b = strconv.AppendInt(b, int64(len(body)), 10)
+		b = append(b, "\r\n"...)
 	}
-	b = append(b, "\r\n\r\n"...)
+	b = append(b, "\r\n"...)
 	c.w = append(b, body...)
 	st, reply, err := c.roundTrip()
 	if err != nil {
@@ -179,8 +207,9 @@ func (c *httpConn) status() (int, error) {
 	return strconv.Atoi(string(l[9:12]))
 }
 
-// headers skips all but the two that frame the body.
+// headers skips all but the two that frame the body, and the ETag.
 func (c *httpConn) headers() (length int, chunked bool, err error) {
+	c.etag = ""
 	for {
 		l, err := c.r.ReadSlice('\n')
 		if err != nil {
@@ -194,6 +223,8 @@ func (c *httpConn) headers() (length int, chunked bool, err error) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil || length < 0 || length > bodyMax {
 				return 0, false, fmt.Errorf("bad content length %.60q", value)
 			}
+		case c.tags && bytes.EqualFold(name, []byte("etag")):
+			c.etag = string(bytes.TrimSpace(value))
 		case bytes.EqualFold(name, []byte("transfer-encoding")):
 			chunked = true
 		}

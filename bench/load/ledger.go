@@ -46,7 +46,7 @@ func (l *Ledger) open(p Phase, keys int) error {
 	if l == nil {
 		return nil
 	}
-	if p.reads > 0 || p.Mode == "load" || p.Workers > keys || p.Value < keyLen+seqLen {
+	if p.reads > 0 || p.Mode == "load" || p.swaps() || p.Workers > keys || p.Value < keyLen+seqLen {
 		return fmt.Errorf("phase %s: a ledger needs writes only, a key for each of its workers and values of %d bytes or more", p, keyLen+seqLen)
 	}
 	workers := p.Workers

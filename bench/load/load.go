@@ -30,6 +30,13 @@ type Worker interface {
 // counted apart from failures.
 var ErrShed = errors.New("shed: the server is overloaded")
 
+// A Swapper compares and sets: a Worker whose system has that.
+type Swapper interface {
+	// Swap writes val under key if the key still is as the driver's workers last saw it,
+	// in one request that tells what it is otherwise. Refused: it was something else.
+	Swap(key, val []byte) (refused bool, err error)
+}
+
 // A Driver makes workers for one system.
 type Driver interface {
 	// Worker makes worker number id. When ctx ends, a request under way ends too.

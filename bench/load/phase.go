@@ -12,6 +12,7 @@ import (
 //	get   strong reads                sget stale (the weakest offered) reads
 //	mix   half writes, half get       smix half writes, half sget
 //	rN    N percent get, the rest writes (YCSB A is r50, B is r95, C is get)
+//	cas   compares and sets, on the first casKeys keys
 //
 // DIST is uniform or zipf (theta 0.99, scrambled). With a rate the loop is open:
 // RATE operations a second fall due at fixed times and their latency counts from
@@ -24,6 +25,9 @@ type Phase struct {
 	Rate    float64 // operations a second over all workers; 0: closed loop
 	reads   int     // percent
 }
+
+// casKeys is how many keys cas works on: few enough that clients meet now and then.
+const casKeys = 1000
 
 // Bounds of a phase: beyond them the generator measures itself.
 const (
@@ -81,7 +85,7 @@ func ParsePhases(s string) ([]Phase, error) {
 
 func readPercent(mode string) (int, error) {
 	switch mode {
-	case "load", "put":
+	case "load", "put", "cas":
 		return 0, nil
 	case "get", "sget":
 		return 100, nil
@@ -97,6 +101,8 @@ func readPercent(mode string) (int, error) {
 }
 
 func (p Phase) stale() bool { return p.Mode == "sget" || p.Mode == "smix" }
+
+func (p Phase) swaps() bool { return p.Mode == "cas" }
 
 func (p Phase) String() string {
 	s := fmt.Sprintf("%s:%d:%d:%s", p.Mode, p.Workers, p.Value, p.Dist)

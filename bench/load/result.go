@@ -14,12 +14,13 @@ type Result struct {
 	Round     int     `json:"round"`
 	Seconds   float64 `json:"seconds"`
 	Ops       uint64  `json:"ops"`
-	Errs      uint64  `json:"errs"`    // of which failed
-	Shed      uint64  `json:"shed"`    // of which the server refused for overload
-	Missing   uint64  `json:"missing"` // reads that found nothing
-	Wrong     uint64  `json:"wrong"`   // reads that found another key's value
+	Errs      uint64  `json:"errs"`              // of which failed
+	Shed      uint64  `json:"shed"`              // of which the server refused for overload
+	Refused   uint64  `json:"refused,omitempty"` // compare-and-set: the key was something else
+	Missing   uint64  `json:"missing"`           // reads that found nothing
+	Wrong     uint64  `json:"wrong"`             // reads that found another key's value
 	Rate      float64 `json:"ops_s"`
-	Good      float64 `json:"good_ops_s"`             // neither failed nor shed
+	Good      float64 `json:"good_ops_s"`             // neither failed nor shed nor refused
 	Target    float64 `json:"target_ops_s,omitempty"` // open loop: what was asked for
 	Mean      float64 `json:"mean_ms"`                // latencies: of all but the shed
 	P50       float64 `json:"p50_ms"`
@@ -52,6 +53,7 @@ const (
 type tally struct {
 	h                               *hdr.Histogram
 	ops, errs, shed, missing, wrong uint64
+	refused                         uint64
 	firstErr                        string
 	_                               [64]byte // tallies of two workers never share a cache line
 }
@@ -67,6 +69,7 @@ func result(p Phase, tallies []*tally, before, after meter, secs float64) Result
 		r.Ops += t.ops
 		r.Errs += t.errs
 		r.Shed += t.shed
+		r.Refused += t.refused
 		r.Missing += t.missing
 		r.Wrong += t.wrong
 		if r.FirstErr == "" {
@@ -79,7 +82,7 @@ func result(p Phase, tallies []*tally, before, after meter, secs float64) Result
 	servers := after.servers.CPU - before.servers.CPU
 	client := after.client - before.client
 	r.Rate = float64(r.Ops) / secs
-	r.Good = float64(r.Ops-r.Errs-r.Shed) / secs
+	r.Good = float64(r.Ops-r.Errs-r.Shed-r.Refused) / secs
 	r.Idle = (after.idle - before.idle) / secs
 	r.Other = max(0, (after.busy-before.busy-servers-client)/secs)
 	if n := float64(r.Ops); n > 0 {
@@ -98,6 +101,9 @@ func (r Result) String() string {
 		r.Idle, r.Other, mebibytes(r.RSS), r.WriteKiB, r.Errs, r.Missing, r.Wrong)
 	if r.Shed > 0 {
 		s += fmt.Sprintf("  good %.0f op/s, shed %d", r.Good, r.Shed)
+	}
+	if r.Refused > 0 {
+		s += fmt.Sprintf("  applied %.0f op/s, refused %d", r.Good, r.Refused)
 	}
 	if r.Acked > 0 {
 		s += fmt.Sprintf("  keys acked %d lost %d unread %d", r.Acked, r.Lost, r.Unread)

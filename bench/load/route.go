@@ -18,6 +18,7 @@ import (
 //	fixed   a client keeps to one server (the default)
 //	spread  any server, drawn for each request: what a load balancer does
 //	owner   an owner of the key, drawn for each request, by quorate's ring
+//	primary the primary of the key's partition, by the ring at the start
 //
 // Spread and owner use the same client, so that their difference is the route's.
 type route struct {
@@ -37,22 +38,22 @@ func newRoute(addrs []string, o Opts) (route, error) {
 	switch r.kind {
 	case "fixed", "spread":
 		return r, nil
-	case "owner":
+	case "owner", "primary":
 		if r.bucket == "" {
-			return r, fmt.Errorf("route=owner needs option bucket")
+			return r, fmt.Errorf("route=%s needs option bucket", r.kind)
 		}
 		var err error
-		r.owners, err = fetchOwners(addrs)
+		r.owners, err = fetchOwners(addrs, r.kind == "primary")
 		return r, err
 	}
-	return r, fmt.Errorf("option route: %q is none of fixed, spread, owner", r.kind)
+	return r, fmt.Errorf("option route: %q is none of fixed, spread, owner, primary", r.kind)
 }
 
 func (r *route) pick(w *httpWorker, key []byte) int {
 	switch r.kind {
 	case "spread":
 		return w.rng.IntN(len(w.conns))
-	case "owner":
+	case "owner", "primary":
 		own := r.owners[hashring.PartitionOf(hashring.Hash(r.bucket, key), len(r.owners))]
 		return own[w.rng.IntN(len(own))]
 	}
@@ -63,6 +64,7 @@ func (r *route) pick(w *httpWorker, key []byte) int {
 type ringDocument struct {
 	Partitions []struct {
 		Replicas []string `json:"replicas"`
+		Primary  string   `json:"primary"`
 	} `json:"partitions"`
 	Nodes []struct {
 		Name string `json:"name"`
@@ -70,7 +72,7 @@ type ringDocument struct {
 	} `json:"nodes"`
 }
 
-func fetchOwners(addrs []string) ([][]int, error) {
+func fetchOwners(addrs []string, primaries bool) ([][]int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ringWait)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addrs[0]+"/v1/cluster/ring", nil)
@@ -88,6 +90,11 @@ func fetchOwners(addrs []string) ([][]int, error) {
 	var doc ringDocument
 	if err := json.NewDecoder(io.LimitReader(res.Body, ringMax)).Decode(&doc); err != nil {
 		return nil, fmt.Errorf("ring: %w", err)
+	}
+	if primaries {
+		for i := range doc.Partitions {
+			doc.Partitions[i].Replicas = []string{doc.Partitions[i].Primary}
+		}
 	}
 	return doc.owners(addrs)
 }

@@ -77,6 +77,10 @@ func runOnce(ctx context.Context, d Driver, ks *Keyspace, p Phase, o Options) (R
 		if err != nil {
 			return Result{}, fmt.Errorf("worker %d: %w", i, err)
 		}
+		if _, can := w.(Swapper); p.swaps() && !can {
+			w.Close()
+			return Result{}, fmt.Errorf("phase %s: this driver cannot compare and set", p)
+		}
 		workers = append(workers, w)
 	}
 	runtime.GC()
@@ -172,7 +176,10 @@ func (r *run) work(id int, w Worker, t *tally) {
 		}
 		var got []byte
 		var err error
-		if write {
+		refused := false
+		if r.p.swaps() {
+			refused, err = w.(Swapper).Swap(key, val)
+		} else if write {
 			err = w.Put(key, val)
 			page.settle(n, err)
 		} else {
@@ -180,6 +187,9 @@ func (r *run) work(id int, w Worker, t *tally) {
 		}
 		if r.phase.Load() == measuring {
 			t.count(time.Since(began), write, key, got, err)
+			if refused {
+				t.refused++
+			}
 		}
 		if err != nil {
 			time.Sleep(errorPause)
@@ -189,6 +199,9 @@ func (r *run) work(id int, w Worker, t *tally) {
 
 // pick returns a key number, or -1 when a load has none left.
 func (r *run) pick(rng *rand.Rand) int {
+	if r.p.swaps() {
+		return rng.IntN(min(casKeys, r.ks.n))
+	}
 	if r.p.Mode != "load" {
 		return r.ks.pick(rng, r.p.Dist == "zipf")
 	}

@@ -23,8 +23,9 @@ type mapServer struct {
 	mu   sync.Mutex
 	kv   map[string][]byte
 	lie  bool
-	busy int           // answer so many requests with 503 first
-	hang chan struct{} // when set, requests wait until it is closed
+	tags map[string]int // writes of each key: its ETag; nil: it compares nothing
+	busy int            // answer so many requests with 503 first
+	hang chan struct{}  // when set, requests wait until it is closed
 }
 
 func (s *mapServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,8 +49,11 @@ func (s *mapServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.tags != nil && !s.compare(w, r, key) {
+			return
+		}
 		s.kv[key] = b
-		s.mu.Unlock()
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -66,6 +70,24 @@ func (s *mapServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush() // the rest comes chunked
 		w.Write(b[1:])
 	}
+}
+
+// compare tells whether a write's condition holds, and refuses it otherwise.
+func (s *mapServer) compare(w http.ResponseWriter, r *http.Request, key string) bool {
+	tag := func() string { return fmt.Sprintf("\"1.1.%d\"", s.tags[key]) }
+	match, none := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
+	holds := match == "" || match == tag()
+	if none == "*" && s.tags[key] > 0 {
+		holds = false
+	}
+	if holds {
+		s.tags[key]++
+	}
+	w.Header().Set("ETag", tag())
+	if !holds {
+		w.WriteHeader(http.StatusPreconditionFailed)
+	}
+	return holds
 }
 
 func httpDriverFor(t *testing.T, h http.Handler, retry string) Driver {
@@ -112,6 +134,44 @@ func TestRunOverHTTP(t *testing.T) {
 		t.Errorf("a lying server was believed: %v", r)
 	}
 }
+
+// Compare-and-set: what was refused is counted apart, and the workers learn from it.
+func TestSwap(t *testing.T) {
+	s := &mapServer{kv: map[string][]byte{}, tags: map[string]int{}}
+	d := httpDriverFor(t, s, "")
+	ks := NewKeyspace(5000)
+	r := runPhase(t, d, ks, "cas:8:80:uniform")
+	written := 0
+	for _, n := range s.tags {
+		written += n
+	}
+	if r.Ops == 0 || r.Errs+r.Shed > 0 || r.Good == 0 || len(s.kv) > casKeys || written == 0 {
+		t.Errorf("%v; %d keys, %d writes", r, len(s.kv), written)
+	}
+	s.mu.Lock()
+	for k := range s.tags {
+		s.tags[k] += 7 // by somebody else
+	}
+	s.mu.Unlock()
+	if r := runPhase(t, d, ks, "cas:2:80:uniform"); r.Refused == 0 || r.Refused >= r.Ops || r.Errs > 0 {
+		t.Errorf("%v: refused %d of %d", r, r.Refused, r.Ops)
+	}
+	if _, err := Run(t.Context(), blindDriver{}, ks, Phase{Mode: "cas", Workers: 1, Value: 80}, Options{}); err == nil {
+		t.Error("a driver without compare-and-set was taken")
+	}
+}
+
+// blindDriver cannot compare.
+type blindDriver struct{}
+
+func (blindDriver) Close()                                      {}
+func (blindDriver) Worker(context.Context, int) (Worker, error) { return blindWorker{}, nil }
+
+type blindWorker struct{}
+
+func (blindWorker) Close()                               {}
+func (blindWorker) Put(_, _ []byte) error                { return nil }
+func (blindWorker) Get(_ []byte, _ bool) ([]byte, error) { return nil, nil }
 
 func TestRetry(t *testing.T) {
 	for retry, errs := range map[string]uint64{"": 2, "1": 1, "2": 0} {

@@ -136,7 +136,11 @@ type Bucket struct {
 
 // CreateBucket creates a bucket and returns once every node knows it.
 func (q *Quorate) CreateBucket(ctx context.Context, b Bucket) error {
-	body, err := json.Marshal(b)
+	var ask any = b
+	if b.Mode == "strong" { // it has nothing else to choose
+		ask = map[string]string{"name": b.Name, "mode": b.Mode}
+	}
+	body, err := json.Marshal(ask)
 	if err != nil {
 		return err
 	}

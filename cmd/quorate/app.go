@@ -72,7 +72,7 @@ func (a *app) root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	root.AddCommand(newServe(a), newDemo(a), newGet(a), newPut(a), newDelete(a), newList(a), newInspect(a),
-		newBucket(a), newCluster(a), newRing(a), newRepair(a), newBench(a), newCheck(a), newSim(a), newConfig(a), newVersion(a))
+		newCounter(a), newBucket(a), newCluster(a), newRing(a), newRepair(a), newBench(a), newCheck(a), newSim(a), newConfig(a), newVersion(a))
 	return root
 }
 

@@ -63,6 +63,9 @@ func (a *app) showBuckets(doc json.RawMessage, list []json.RawMessage) error {
 		if b.TTLMS > 0 {
 			ttl = (time.Duration(b.TTLMS) * time.Millisecond).String()
 		}
+		if b.Mode == "strong" { // nothing conflicts there
+			b.Conflict = "-"
+		}
 		g.add(b.Name, b.Mode, b.Conflict, b.N, orMajority(b.R), orMajority(b.W), yes(b.Sloppy), ttl)
 	}
 	return a.show(view{doc: doc, rows: items(list), table: g.String, raw: g.raw})
@@ -98,7 +101,7 @@ func (a *app) bucketCall(ctx context.Context, r rest.Request) error {
 // server's defaults and the bucket's present values stand.
 func bucketFlags(fs *pflag.FlagSet, mutableOnly bool) {
 	if !mutableOnly {
-		fs.String("mode", "", "eventual or strong")
+		fs.String("mode", "", "eventual or strong (linearizable; compare-and-set, counters; no r, w, ttl)")
 		fs.String("conflict", "", "siblings or lww (last write wins; concurrent writes may be lost)")
 		fs.Int("n", 0, "replicas of every key")
 	}

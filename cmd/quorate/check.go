@@ -26,6 +26,7 @@ Faults (--faults, all by default):
   partition, one-way   links cut: one node or half of them from the others; one direction
   slow, reset          links with a delay; streams broken
   disk-full            nodes that refuse values for want of space
+  disk-hang            nodes whose disk does not finish a sync
   clock                wall clocks that jump, up to a day
   raft-pause           the Raft group without its traffic
   none                 nothing
@@ -35,6 +36,13 @@ Workloads (--workload, all by default):
   strict     R+W>N, owners only
   session    reads that carry a token
   lww        a bucket where the last write wins
+and on strong buckets, where the cluster has them, with all kinds of reads on the same keys,
+some writes with an Idempotency-Key, and some of those sent twice:
+  register   writes, compare-and-set, deletes, with and without conditions
+  append     lists that grow by compare-and-set
+  create     races for keys that do not exist
+  counter    increments, each once
+  lock       taken, given back, forgotten and broken; versions are fencing tokens
 
 A fault schedule follows from --seed; what the clients do in the gaps of real time does
 not, so a run is repeated in kind, not bit for bit: "quorate sim" does that.

@@ -23,6 +23,16 @@ type clusterDoc struct {
 		BelowQuorum int `json:"below_quorum"`
 		Lost        int `json:"lost"`
 	} `json:"partitions"`
+	Strong *struct {
+		Partitions int `json:"partitions"`
+		Active     int `json:"active"`
+		Inactive   []struct {
+			ID      int    `json:"id"`
+			Epoch   uint64 `json:"epoch"`
+			Primary string `json:"primary"`
+			Why     string `json:"why"`
+		} `json:"inactive"`
+	} `json:"strong"`
 	Hints struct {
 		Pending int64 `json:"pending"`
 		Bytes   int64 `json:"bytes"`
@@ -48,10 +58,20 @@ func newCluster(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.show(view{doc: doc, rows: items(d.Nodes), table: func() string { return d.head() + "\n" + g.String() }, raw: g.raw})
+		return a.show(view{doc: doc, rows: items(d.Nodes), table: func() string { return d.head() + "\n" + g.String() + inactiveText(d.inactive()) }, raw: g.raw})
 	}}
 	a.clientFlags(c, asTable)
 	return c
+}
+
+// inactive are the partitions without an active primary that the node lists.
+func (d *clusterDoc) inactive() (out []inactive) {
+	if d.Strong != nil {
+		for _, p := range d.Strong.Inactive {
+			out = append(out, inactive{p.ID, p.Epoch, p.Primary, p.Why})
+		}
+	}
+	return out
 }
 
 func (d *clusterDoc) head() string {
@@ -64,6 +84,9 @@ func (d *clusterDoc) head() string {
 	g.add("ring version", d.RingVersion)
 	g.add("raft leader", leader)
 	g.add("partitions", fmt.Sprintf("%d: %d ok, %d degraded, %d below quorum, %d lost", p.Total, p.OK, p.Degraded, p.BelowQuorum, p.Lost))
+	if d.Strong != nil && d.Strong.Partitions > 0 {
+		g.add("primaries", fmt.Sprintf("%d: %d active, %d not", d.Strong.Partitions, d.Strong.Active, d.Strong.Partitions-d.Strong.Active))
+	}
 	g.add("hints", fmt.Sprintf("%d pending (%s)", d.Hints.Pending, bytesText(d.Hints.Bytes)))
 	g.add("repair debt", fmt.Sprintf("%d keys", d.Repair.DebtKeys))
 	if d.Testing != nil {
@@ -138,7 +161,7 @@ func newRing(a *app) *cobra.Command {
 			table: func() string { return fmt.Sprintf("ring version %d\n\n%s", d.RingVersion, g.String()) }})
 	}}
 	a.clientFlags(c, asTable)
-	c.AddCommand(newLocate(a))
+	c.AddCommand(newLocate(a), newPrimaries(a), newMovePrimary(a))
 	return c
 }
 

@@ -71,7 +71,7 @@ func freePorts(t *testing.T, count int) int {
 type tnode struct {
 	t                            *testing.T
 	name, dir, api, gossip, peer string
-	extra                        []string
+	extra, env                   []string // more flags, more of the environment
 	cmd                          *exec.Cmd
 	log                          *logBuffer
 	gone                         chan struct{}
@@ -104,7 +104,11 @@ func newNode(t *testing.T, name string, extra ...string) *tnode {
 func (n *tnode) start() {
 	n.t.Helper()
 	args := append([]string{"serve", "--name", n.name, "--data", n.dir, "--api", n.api, "--gossip", n.gossip, "--peer", n.peer}, n.extra...)
-	n.run(exec.Command(binary, args...))
+	cmd := exec.Command(binary, args...)
+	if n.env != nil {
+		cmd.Env = append(os.Environ(), n.env...)
+	}
+	n.run(cmd)
 }
 
 func (n *tnode) run(cmd *exec.Cmd) {
@@ -224,6 +228,12 @@ func must(t *testing.T, method, url, body string, want ...int) string {
 // cluster starts count nodes that know each other and waits until all are ready.
 func startCluster(t *testing.T, count int) []*tnode {
 	t.Helper()
+	return startClusterEnv(t, count)
+}
+
+// startClusterEnv is startCluster with more in the processes' environment.
+func startClusterEnv(t *testing.T, count int, env ...string) []*tnode {
+	t.Helper()
 	nodes := make([]*tnode, count)
 	var join []string
 	for i := range nodes {
@@ -231,6 +241,7 @@ func startCluster(t *testing.T, count int) []*tnode {
 		join = append(join, nodes[i].gossip)
 	}
 	for _, n := range nodes {
+		n.env = append([]string(nil), env...)
 		n.extra = []string{"--join", strings.Join(join, ","), "--bootstrap-expect", strconv.Itoa(count)}
 		n.start()
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 // valueMax is the API's hard cap; more is refused before it is sent.
 const valueMax = 4 << 20
 
+const consistencyHelp = "one, quorum or all; reads of strong buckets: leader, quorum, replica or stale"
+
 // kvFlags are what get, put and delete share.
 type kvFlags struct {
 	bucket, context, consistency, sloppy string
@@ -32,7 +35,7 @@ func (f *kvFlags) add(c *cobra.Command, quorum string) {
 	fl.StringVarP(&f.bucket, "bucket", "b", "default", "bucket")
 	fl.BoolVar(&f.key64, "key64", false, "KEY is base64url, for keys of any bytes")
 	fl.IntVar(&f.quorum, quorum, 0, "replicas that must answer (0: the bucket's default)")
-	fl.StringVar(&f.consistency, "consistency", "", "one, quorum, all or a number")
+	fl.StringVar(&f.consistency, "consistency", "", consistencyHelp)
 	fl.StringVar(&f.sloppy, "sloppy", "", "true or false: whether stand-ins count (default: the bucket's)")
 }
 
@@ -99,13 +102,16 @@ in raw output; see them with -o table or json, or take one with --newest.`,
 
 func newPut(a *app) *cobra.Command {
 	var f kvFlags
+	var cond conditions
 	var file, contentType string
 	var ttl time.Duration
 	var pw int
 	c := &cobra.Command{Use: "put KEY [VALUE]", Short: "Write a key", Args: cobra.RangeArgs(1, 2),
 		Long: `Write a key: VALUE, or the bytes of --file, or of standard input. With --context the write
-overwrites exactly what that read or write saw. A lost answer is asked for again at the
-next of --addrs under the same idempotency key.`,
+overwrites exactly what that read or write saw. In a strong bucket --if-match writes only
+over the version it names, --if-none-match '*' only a key that holds nothing; else exit
+code 4. A lost answer is asked for again at the next of --addrs under the same
+idempotency key.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := f.path("/v1/kv/", args[0])
 			if err != nil {
@@ -122,10 +128,15 @@ next of --addrs under the same idempotency key.`,
 			if ttl != 0 {
 				q.Set("ttl", ttl.String())
 			}
-			return a.write(c.Context(), args[0], rest.Request{Method: http.MethodPut, Path: path, Query: q, Body: body,
-				Header: http.Header{"Content-Type": {contentType}}}, f.context)
+			h, err := cond.header()
+			if err != nil {
+				return err
+			}
+			h.Set("Content-Type", contentType)
+			return a.write(c.Context(), args[0], rest.Request{Method: http.MethodPut, Path: path, Query: q, Body: body, Header: h}, f.context)
 		}}
 	f.add(c, "w")
+	cond.add(c)
 	c.Flags().StringVar(&f.context, "context", "", "context of what this write overwrites")
 	c.Flags().IntVar(&pw, "pw", 0, "of the acknowledgements, how many must be owners'")
 	c.Flags().DurationVar(&ttl, "ttl", 0, "time until the value expires")
@@ -137,15 +148,21 @@ next of --addrs under the same idempotency key.`,
 
 func newDelete(a *app) *cobra.Command {
 	var f kvFlags
+	var cond conditions
 	c := &cobra.Command{Use: "delete KEY", Short: "Delete a key", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := f.path("/v1/kv/", args[0])
 			if err != nil {
 				return err
 			}
-			return a.write(c.Context(), args[0], rest.Request{Method: http.MethodDelete, Path: path, Query: f.query("w")}, f.context)
+			h, err := cond.header()
+			if err != nil {
+				return err
+			}
+			return a.write(c.Context(), args[0], rest.Request{Method: http.MethodDelete, Path: path, Query: f.query("w"), Header: h}, f.context)
 		}}
 	f.add(c, "w")
+	cond.add(c)
 	c.Flags().StringVar(&f.context, "context", "", "context of what this delete covers")
 	a.clientFlags(c, asTable)
 	return c
@@ -185,13 +202,9 @@ func readValue(r io.Reader, name string) ([]byte, error) {
 
 // write sends a PUT or DELETE so that it may be repeated, and shows its receipt.
 func (a *app) write(ctx context.Context, key string, r rest.Request, causal string) error {
-	if r.Header == nil {
-		r.Header = http.Header{}
-	}
 	if causal != "" {
 		r.Header.Set("Quorate-Context", causal)
 	}
-	r.Header.Set("Idempotency-Key", rest.NewIdempotencyKey(time.Now()))
 	r.Write, r.Repeat = true, true
 	reply, err := a.ask(ctx, r)
 	if err != nil {
@@ -205,7 +218,7 @@ func (a *app) write(ctx context.Context, key string, r rest.Request, causal stri
 			g.add(res.Key, res.ETag, res.Receipt, res.Node)
 			return g.String()
 		},
-		raw: func(w io.Writer) error { _, err := fmt.Fprintln(w, res.Context); return err }})
+		raw: func(w io.Writer) error { _, err := fmt.Fprintln(w, cmp.Or(res.Context, res.ETag)); return err }})
 }
 
 type writeResult struct {

@@ -25,12 +25,16 @@ type readResult struct {
 	Context  string    `json:"context"`
 	Receipt  string    `json:"receipt"`
 	Node     string    `json:"node"`
+	// Of a strong bucket: how the read was done, and what a stale one shows.
+	Consistency string `json:"consistency,omitempty"`
+	Stale       string `json:"stale,omitempty"`
 }
 
 // showValue prints what a read returned: one value, or siblings.
 func (a *app) showValue(key string, r *rest.Reply) error {
 	h := r.Header
-	res := readResult{Key: key, Context: h.Get("Quorate-Context"), Receipt: h.Get("Quorate-Receipt"), Node: h.Get("Quorate-Served-By")}
+	res := readResult{Key: key, Context: h.Get("Quorate-Context"), Receipt: h.Get("Quorate-Receipt"), Node: h.Get("Quorate-Served-By"),
+		Consistency: h.Get("Quorate-Consistency"), Stale: h.Get("Quorate-Stale")}
 	if r.Status == http.StatusMultipleChoices {
 		var body struct {
 			Siblings []sibling `json:"siblings"`
@@ -57,7 +61,11 @@ func (r *readResult) table() string {
 	about := grid{}
 	about.add("receipt", r.Receipt)
 	about.add("node", r.Node)
-	about.add("context", r.Context)
+	if r.Consistency == "" {
+		about.add("context", r.Context)
+	} else {
+		about.add("consistency", strings.TrimSpace(r.Consistency+" "+r.Stale))
+	}
 	return g.String() + "\n" + about.String()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,6 +28,11 @@ type disk struct {
 	db    *leveldb.DB
 	fatal func(error)
 	bound time.Duration // of one write
+
+	// over is set when raft has ended and its streams are closed. A heartbeat may still
+	// be in hand, whose new term raft insists on writing or panics; nobody can be told of
+	// it any more, so it may be forgotten.
+	over atomic.Bool
 
 	mu          sync.RWMutex
 	first, last uint64 // of the log; zero when it is empty
@@ -83,6 +89,9 @@ func (d *disk) write(b *leveldb.Batch) error {
 	})
 	defer t.Stop()
 	if err := d.db.Write(b, &opt.WriteOptions{Sync: true}); err != nil {
+		if d.over.Load() && errors.Is(err, leveldb.ErrClosed) {
+			return nil
+		}
 		err = fmt.Errorf("raft store: write: %w", err)
 		d.fatal(err)
 		return err

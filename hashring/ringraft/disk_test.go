@@ -113,6 +113,29 @@ func TestStableStore(t *testing.T) {
 	}
 }
 
+// A heartbeat that is still in hand when all is closed neither fails nor is fatal; a
+// store that is closed too early is.
+func TestWriteAfterTheEnd(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		db, st, err := leveldisk.Open(filepath.Join(t.TempDir(), "db"), leveldisk.Options{Format: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fatal := 0
+		d, err := openDisk(db, time.Minute, func(error) { fatal++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.over.Store(over)
+		if err := errors.Join(db.Close(), st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.SetUint64([]byte("CurrentTerm"), 7); (err == nil) != over || (fatal == 0) != over {
+			t.Errorf("over=%v: %v, fatal %d times", over, err, fatal)
+		}
+	}
+}
+
 func TestLogDamageIsFoundAtOpen(t *testing.T) {
 	for name, harm := range map[string]func(*leveldb.Batch){
 		"a hole":         func(b *leveldb.Batch) { b.Delete(logKey(6)) },

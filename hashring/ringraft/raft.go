@@ -266,6 +266,7 @@ func (r *Raft) Shutdown() error {
 		stopped := f.Error()
 		close(r.stop)
 		r.wg.Wait()
+		r.disk.over.Store(true)
 		if err := errors.Join(closed, stopped, r.closeDB()); err != nil {
 			r.stopErr = fmt.Errorf("raft: %w", err)
 		}

@@ -6,6 +6,8 @@
 // nothing and cannot be switched on.
 package plant
 
+import "slices"
+
 // Bug names one planted breakage.
 type Bug string
 
@@ -83,12 +85,17 @@ const (
 	ExchangeBeforeSync  Bug = "exchange-before-sync"  // E12: a replica compares what it has only staged
 	ExchangeCutCounts   Bug = "exchange-cut-counts"   // E12: an exchange that was cut off counts as complete
 	ExchangeOtherStage  Bug = "exchange-other-stage"  // E6, E7: replicas of different epochs or purge generations are compared
+	ExchangeLooksOnce   Bug = "exchange-looks-once"   // E12: a difference is acted on without a second look
+	FilledOldSession    Bug = "filled-old-session"    // E7: the word of a closed session makes a store full
 	MendFromOne         Bug = "mend-from-one"         // D4: one other owner's answer is enough to mend a record
 	MismatchServed      Bug = "mismatch-served"       // D5: a record that is not what its leaf row says is served
 )
 
 // All lists the bugs that have a scripted scenario in sim.
-func All() []Bug {
+func All() []Bug { return slices.Concat(eventual(), StrongCluster(), StrongCore()) }
+
+// eventual are those of eventual buckets, and of what both modes rest on.
+func eventual() []Bug {
 	return []Bug{AckBeforeSync, OwnAckBeforeSync, OwnReadBeforeSync, ReadBeforeSync, SyncCountsAhead, HintDoneBeforeSync, HintDroppedOnSend,
 		HintGeneration, HintReplaced, HintsNeverOffered, AckTwice, StandInTwice, StrictCountsHints, PrimaryWritesWaived, UnconfirmedOwner,
 		UnconfirmedSelf, OldEpoch, RingRegresses, ActorSurvivesCrash, ActorAfterLostHint, FallbackKeepsActor, OneActor, ContextTooWide,
@@ -96,4 +103,12 @@ func All() []Bug {
 		ClockForgetsBound, StampBeforeBound, FallbackAbsence, SessionIgnored, NoWriteBack, NotAppliedForgets, ResentContext,
 		ResentMintedAgain, LateForward, CorruptIsAbsent, ExpiredShown, ExpiredDropped, DeadlineForgotten, CountersDrift, BuildingCounts,
 		BuildingAnswers, NoGuard, NoReadGuard, BuilderStrips, StreamGuarded, FillWithoutAccord, FilledUnproven, SkewTaken, DroppedUnmarked, SweptUnheld}
+}
+
+// Core lists the bugs that fall to tests of the packages where they are planted
+// (node/core, antientropy, hashring), in worlds made for them: go test -tags planted.
+func Core() []Bug {
+	return []Bug{MarkOldGeneration, MarkNotRenewed, OrphansDropped, PurgeUnproven, PurgeStale, PurgeSkipsHints, PurgeSkipsPasses, ReportBeforeSync,
+		ReportUnconfirmed, ExpiredByOwnClock, TreeForgets, ExchangeBeforeSync, ExchangeCutCounts, ExchangeOtherStage, ExchangeLooksOnce,
+		FilledOldSession, MendFromOne, MismatchServed}
 }

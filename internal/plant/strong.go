@@ -49,10 +49,24 @@ const (
 	StrongSnapshotFuzzy      Bug = "strong-snapshot-fuzzy"      // 3.5: a snapshot counts without the entries applied meanwhile
 	StrongSnapshotGap        Bug = "strong-snapshot-gap"        // 3.5: or with a gap before them
 	StrongLeavesStale        Bug = "strong-leaves-stale"        // 3.5: a store drops its data by a configuration older than its promise
+	StrongSumIgnored         Bug = "strong-sum-ignored"         // D5: a follower does not compare its values with the primary's
+	StrongScrubBlind         Bug = "strong-scrub-blind"         // D5: a scrub does not compare what it has added up
+	StrongDivergedServes     Bug = "strong-diverged-serves"     // D5: a store whose values are wrong answers from them
+	StrongDivergedLeads      Bug = "strong-diverged-leads"      // D5: and leads
 	StrongIDsRepeat          Bug = "strong-ids-repeat"          // S10: a restarted replica takes answers to its former life's questions
 )
 
-// Strong lists the bugs of strong mode.
+// The bugs of strong mode that are not the machine's: of the ring state that names
+// primaries and sets, of the judge, and of the shard that drives the machine. The
+// simulator of whole clusters finds them.
+const (
+	StrongNoSwap       Bug = "strong-no-swap"       // S1: a change of a configuration is carried out whatever its epoch
+	StrongEpochKept    Bug = "strong-epoch-kept"    // S1, T1: a new primary gets the old one's epoch
+	StrongSubstitutes  Bug = "strong-substitutes"   // T2: a set is replaced at once
+	StrongAbortForward Bug = "strong-abort-forward" // T4: a joint configuration is given up for the new set
+)
+
+// Strong lists the bugs of strong mode that the machine's own model finds.
 func Strong() []Bug {
 	return []Bug{StrongAckUnsynced, StrongSealUnsynced, StrongOwnUnsynced, StrongOldEpoch, StrongConfirmAny, StrongRestartLeads,
 		StrongNoPrevCheck, StrongShortTruncates, StrongCommitUnmatched, StrongOldEpochCommits, StrongOneSetSeals, StrongOneSetCommits,
@@ -61,5 +75,18 @@ func Strong() []Bug {
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
 		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongSnapshotFuzzy,
-		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat}
+		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads}
+}
+
+// StrongCluster lists the bugs of strong mode that only a whole cluster can have.
+func StrongCluster() []Bug {
+	return []Bug{StrongNoSwap, StrongEpochKept, StrongSubstitutes, StrongAbortForward}
+}
+
+// StrongTold are bugs of the machine that have a script in sim beside those of its own
+// model.
+func StrongTold() []Bug {
+	return []Bug{StrongAckUnsynced, StrongDedupeApplied, StrongExpiredRuns, StrongJointUnactivated, StrongLearnerCounts, StrongNoBarrierWait,
+		StrongNoCompletion, StrongNoCondition, StrongNoConfirm, StrongNoDedupe, StrongNoPull, StrongOneSetCommits, StrongOneSetSeals,
+		StrongOwnUnsynced, StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongUnknownIsNo}
 }

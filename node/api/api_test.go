@@ -63,7 +63,11 @@ func TestRequest(t *testing.T) {
 	token := version.Context{Bucket: 1, Seen: version.Vector{{Actor: 1, Counter: 2}}}.Token()
 	p := Params{Op: core.OpPut, Bucket: "b", Key: []byte("k"), Context: token, W: 300, PW: 1, Sloppy: core.No, TTL: time.Hour, Timeout: time.Second, OwnerOnly: true, IdempotencyKey: "1-a"}
 	var req core.Request
+	eventual := &hashring.Bucket{Mode: hashring.Eventual}
 	if f := p.Request(&req, version.RequestID{1}); f != nil {
+		t.Fatal(f)
+	}
+	if f := p.For(&req, eventual, nil); f != nil {
 		t.Fatal(f)
 	}
 	if f := PutValue(&req, nil, "", p.IdempotencyKey, 10); f != nil || req.Value == nil || req.ContentType != TypeOctets {
@@ -74,7 +78,7 @@ func TestRequest(t *testing.T) {
 	}
 	get := Params{Op: core.OpGet, Bucket: "b", Key: []byte("k"), ReadAfter: token, Context: "not of a read", IdempotencyKey: "not of a read"}
 	req = core.Request{}
-	if f := get.Request(&req, version.RequestID{1}); f != nil || !req.HasAfter || req.HasContext || req.ID != (version.RequestID{1}) {
+	if f := get.Request(&req, version.RequestID{1}); f != nil || get.For(&req, eventual, nil) != nil || !req.HasAfter || req.HasContext || req.ID != (version.RequestID{1}) {
 		t.Errorf("%v: %+v", f, req)
 	}
 	for _, bad := range []Params{{Op: core.OpList, Bucket: "b", Key: []byte("k")}, {Bucket: "b", Key: []byte("k")}} {
@@ -88,8 +92,8 @@ func TestBucket(t *testing.T) {
 	if _, retry, f := Bucket(nil, "b"); !retry || f.Code != Starting {
 		t.Error(f)
 	}
-	ring := hashring.NewRing(&hashring.State{Version: 1, Buckets: map[string]hashring.Bucket{"e": {Name: "e", Mode: hashring.Eventual}, "s": {Name: "s", Mode: hashring.Strong}}})
-	for name, want := range map[string]Code{"e": OK, "s": NotSupported, "none": BucketNotFound} {
+	ring := hashring.NewRing(&hashring.State{Version: 1, Buckets: map[string]hashring.Bucket{"e": {Name: "e", Mode: hashring.Eventual}, "s": {Name: "s", Mode: hashring.Strong}, "x": {Name: "x", Mode: "other"}}})
+	for name, want := range map[string]Code{"e": OK, "s": OK, "x": NotSupported, "none": BucketNotFound} {
 		_, retry, f := Bucket(ring, name)
 		if (f == nil) != (want == OK) || f != nil && f.Code != want || retry != (want == BucketNotFound) {
 			t.Errorf("%s: %v, retry %v", name, f, retry)

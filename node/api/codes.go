@@ -79,7 +79,7 @@ var Table = [CodeCount]Row{
 	MethodNotAllowed: {"method_not_allowed", 405, core.NotApplied, false, "The route does not take this method"},
 	UnsupportedMedia: {"unsupported_media", 415, core.NotApplied, false, "The body's media type or coding is not taken"},
 
-	Conflict:            {"conflict", 409, core.NotApplied, false, "It exists with other properties"},
+	Conflict:            {"conflict", 409, core.NotApplied, false, "What is there is of another kind"},
 	SiblingLimit:        {"sibling_limit", 409, core.NotApplied, false, "The key has too many siblings"},
 	IdempotencyInFlight: {"idempotency_in_flight", 409, core.NotApplied, false, "The first request with this key is still running"},
 	IdempotencyExpired:  {"idempotency_expired", 409, core.Unknown, false, "The idempotency key is too old"},
@@ -135,6 +135,13 @@ var coreCodes = [core.CodeCount]Code{
 	core.InsufficientStorage: InsufficientStorage,
 	core.Internal:            Internal,
 	core.ClockSkew:           ClockSkew,
+	core.PreconditionFailed:  PreconditionFailed,
+	core.Conflict:            Conflict,
+	core.IdempotencyExpired:  IdempotencyExpired,
+	core.IdempotencyMismatch: IdempotencyMismatch,
+	core.Contention:          HotKeyThrottled,
+	core.PrimaryUnavailable:  PrimaryUnavailable,
+	core.PrimaryChanged:      PrimaryChanged,
 }
 
 func (c Code) String() string {

@@ -35,7 +35,11 @@ func FromReply(rep *core.Reply) *Fault {
 	if rep.Code == core.OK {
 		return nil
 	}
-	return &Fault{Code: CodeOf(rep.Code), Detail: rep.Detail, Reply: rep}
+	f := &Fault{Code: CodeOf(rep.Code), Detail: rep.Detail, Reply: rep}
+	if rep.Code == core.PreconditionFailed && rep.Strong != nil {
+		f.ETag = VersionETag(rep.Strong.Version)
+	}
+	return f
 }
 
 // Outcome is the fate of the write. A read has none, but a refusal before any work

@@ -43,9 +43,10 @@ func HashID(text string) (id version.RequestID) {
 
 // BindID makes an id that came from an Idempotency-Key depend on what is written
 // too: readers show the siblings of one id as one (E16), so a client that reuses a
-// key for other bytes must not hide an acknowledged write by it.
+// key for other bytes must not hide an acknowledged write by it. A strong bucket
+// remembers what its ids were used for, and needs no such care.
 func BindID(req *core.Request, idempotencyKey string) {
-	if idempotencyKey == "" {
+	if idempotencyKey == "" || !req.StrongID.IsZero() {
 		return
 	}
 	tail := req.ID[12:]

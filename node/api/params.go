@@ -22,14 +22,15 @@ const (
 // Params is what a client asks for of one key, typed and not yet checked. The
 // zero value of each member means that it was not given.
 type Params struct {
-	Op             core.Op // OpGet, OpPut or OpDelete
+	Op             core.Op // OpGet, OpPut, OpDelete or OpIncrement
 	Bucket         string  // must be given
 	Key            []byte
 	Value          []byte // of a put
 	ContentType    string // of a put
 	Context        string // token: what a write covers
 	ReadAfter      string // token: what a read must include
-	Consistency    string // one, quorum or all
+	Delta          int64  // of an increment
+	Consistency    string // one, quorum or all; in strong buckets leader, quorum, replica or stale
 	R, W, PW       uint32
 	Sloppy         core.Tri
 	TTL            time.Duration // of a put
@@ -45,9 +46,8 @@ type Params struct {
 // Write tells that the operation may change something.
 func (p *Params) Write() bool { return p.Op != core.OpGet }
 
-// Request checks p and fills req with all but what depends on the bucket and what
-// concerns the value: Resolve and Value come next. id names the request unless its
-// Idempotency-Key does.
+// Request checks p and fills req with what does not depend on the bucket: For comes
+// next, then Value. id names the request unless its Idempotency-Key does.
 func (p *Params) Request(req *core.Request, id version.RequestID) *Fault {
 	req.Op, req.Bucket, req.Key, req.ID = p.Op, p.Bucket, p.Key, id
 	if p.IdempotencyKey != "" && p.Write() {
@@ -66,9 +66,21 @@ func (p *Params) Request(req *core.Request, id version.RequestID) *Fault {
 	if f == nil && p.Timeout != 0 {
 		req.Timeout, f = p.Timeout, CheckTimeout(p.Timeout)
 	}
-	if f == nil {
-		f = p.conditions()
+	req.OwnerOnly, req.Delta = p.OwnerOnly, p.Delta
+	return f
+}
+
+// For fills in what depends on the bucket. ring may be nil where the bucket has no
+// default r and w.
+func (p *Params) For(req *core.Request, b *hashring.Bucket, ring *hashring.Ring) *Fault {
+	if b.Mode == hashring.Strong {
+		a := p.ask()
+		return a.Fill(req)
 	}
+	if p.Op == core.OpIncrement {
+		return NoCounters()
+	}
+	f := p.conditions()
 	if f == nil {
 		f = p.tokens(req)
 	}
@@ -78,8 +90,40 @@ func (p *Params) Request(req *core.Request, id version.RequestID) *Fault {
 	if f == nil && p.TTL != 0 {
 		req.TTL, f = p.TTL, CheckTTL(p.TTL)
 	}
-	req.Sloppy, req.OwnerOnly = p.Sloppy, p.OwnerOnly
+	req.Sloppy = p.Sloppy
+	Resolve(req, p.Consistency, b, ring)
 	return f
+}
+
+// NoCounters refuses a counter in an eventual bucket.
+func NoCounters() *Fault {
+	return Refuse(NotSupported, "counters of eventual buckets are reserved; create a bucket of mode strong for them")
+}
+
+// ask is what a strong bucket looks at.
+func (p *Params) ask() Ask {
+	a := Ask{TTL: p.TTL != 0, Consistency: p.Consistency}
+	switch {
+	case p.R != 0:
+		a.Counts = "r"
+	case p.W != 0:
+		a.Counts = "w"
+	case p.PW != 0:
+		a.Counts = "pw"
+	case p.Sloppy != core.Unset:
+		a.Counts = "sloppy"
+	}
+	switch {
+	case !p.Write():
+		if p.ReadAfter != "" {
+			a.Token = "Quorate-Read-After"
+		}
+		return a
+	case p.Context != "":
+		a.Token = "Quorate-Context"
+	}
+	a.IfMatch, a.IfNoneMatch, a.IdempotencyKey = p.IfMatch, p.IfNoneMatch, p.IdempotencyKey
+	return a
 }
 
 // fits refuses what has no meaning for the operation: a slip must never weaken a
@@ -96,13 +140,13 @@ func (p *Params) fits() *Fault {
 		case p.TTL != 0:
 			extra = "ttl"
 		}
-	case core.OpPut, core.OpDelete:
+	case core.OpPut, core.OpDelete, core.OpIncrement:
 		switch {
 		case p.R != 0:
 			extra = "r"
 		case p.Newest:
 			extra = "resolve"
-		case p.Op == core.OpDelete && p.TTL != 0:
+		case p.Op != core.OpPut && p.TTL != 0:
 			extra = "ttl"
 		}
 	default:
@@ -112,7 +156,7 @@ func (p *Params) fits() *Fault {
 		return Refuse(UnknownParameter, "the operation has no parameter "+extra)
 	}
 	if p.Op != core.OpPut && len(p.Value) != 0 {
-		return Refuse(InvalidArgument, "a "+map[bool]string{false: "GET", true: "DELETE"}[p.Write()]+" has no body")
+		return Refuse(InvalidArgument, "a "+[...]string{core.OpGet: "GET", core.OpDelete: "DELETE", core.OpIncrement: "counter"}[p.Op]+" has no body")
 	}
 	return nil
 }
@@ -207,7 +251,7 @@ func Bucket(ring *hashring.Ring, name string) (b *hashring.Bucket, retry bool, f
 	switch {
 	case !ok:
 		return nil, true, Refuse(BucketNotFound, "there is no bucket "+name)
-	case b.Mode != hashring.Eventual:
+	case b.Mode != hashring.Eventual && b.Mode != hashring.Strong:
 		return b, false, Refuse(NotSupported, "keys of buckets in "+string(b.Mode)+" mode are not served yet")
 	}
 	return b, false, nil

@@ -23,6 +23,18 @@ type PartitionView struct {
 	Primary  *string  `json:"primary"` // null until strong mode names one
 	Replicas []string `json:"replicas"`
 	Building []string `json:"building,omitempty"` // those of them that are being filled
+	// Strong is who orders and who counts in strong buckets; nil until there is one.
+	Strong *StrongView `json:"strong,omitempty"`
+}
+
+// StrongView is a partition's configuration of strong mode; Primary orders.
+type StrongView struct {
+	Epoch  uint64     `json:"epoch"`
+	Active bool       `json:"active"` // the primary of the epoch has begun to serve
+	Sets   [][]string `json:"sets"`   // node names; a majority of each counts. Two while the members change
+	// Learners are being filled: they get every write and count for nothing.
+	Learners     []string `json:"learners,omitempty"`
+	PossibleLoss bool     `json:"possible_loss,omitempty"` // an operator has forced a recovery
 }
 
 // RingNodeView is one node of it.
@@ -42,11 +54,25 @@ func (s *Self) Ring(r *hashring.Ring) RingView {
 		Partitions: make([]PartitionView, len(r.Partitions)), Nodes: make([]RingNodeView, 0, len(r.Stores))}
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
-		out.Partitions[i] = PartitionView{i, p.Epoch, s.Primary(r, p.Primary), s.Names(r, p.Replicas), s.Names(r, p.Building)}
+		out.Partitions[i] = PartitionView{i, p.Epoch, s.Primary(r, p.Primary), s.Names(r, p.Replicas), s.Names(r, p.Building), s.strong(r, p.Strong)}
 	}
 	for i := range r.Stores {
 		st := &r.Stores[i]
 		out.Nodes = append(out.Nodes, RingNodeView{st.Node, st.SID.String(), st.Zone, st.State, st.API, st.Peer, st.Frames})
+	}
+	return out
+}
+
+func (s *Self) strong(r *hashring.Ring, c *hashring.StrongConfig) *StrongView {
+	if c == nil {
+		return nil
+	}
+	out := &StrongView{Epoch: c.Epoch, Active: c.Activated, PossibleLoss: c.PossibleLoss}
+	for _, set := range c.Sets {
+		out.Sets = append(out.Sets, s.Names(r, set))
+	}
+	if len(c.Learners) > 0 {
+		out.Learners = s.Names(r, c.Learners)
 	}
 	return out
 }

@@ -19,8 +19,8 @@ func (c *Core) onClient(r *Request) {
 		c.refuse(to, r, 0, Draining, "this node is stopping")
 	case c.ring == nil || !c.ring.HasRing():
 		c.refuse(to, r, 0, Starting, "this node does not know the ring yet")
-	case len(c.ops) >= MaxOps:
-		c.refuse(to, r, 0, Overloaded, fmt.Sprintf("%d requests are in flight", len(c.ops)))
+	case len(c.ops)+c.strong.running >= MaxOps:
+		c.refuse(to, r, 0, Overloaded, fmt.Sprintf("%d requests are in flight", len(c.ops)+c.strong.running))
 	default:
 		c.begin(to, r)
 	}
@@ -31,6 +31,10 @@ func (c *Core) onForward(m *Message) {
 	to := origin{from: m.From, id: m.ID}
 	r := m.Request
 	bucket, ok := c.ring.Bucket(r.Bucket)
+	if ok && bucket.Mode == hashring.Strong {
+		c.onStrongForward(m, bucket)
+		return
+	}
 	switch {
 	case r.Op == OpDelete && !r.HasContext: // who forwards one has read what it deletes
 		c.decline(to, m.Partition, quorum.ReasonNotOwner)
@@ -67,6 +71,14 @@ func (c *Core) begin(to origin, r *Request) {
 	bucket, ok := c.ring.Bucket(r.Bucket)
 	if !ok {
 		c.refuse(to, r, 0, BucketNotFound, "there is no such bucket")
+		return
+	}
+	if bucket.Mode == hashring.Strong {
+		c.beginStrong(to, r, bucket)
+		return
+	}
+	if r.Op == OpIncrement {
+		c.refuse(to, r, 0, NotSupported, "counters are for strong buckets")
 		return
 	}
 	if r.Op == OpList {
@@ -108,7 +120,7 @@ func fits(bucket, hash uint64, pl *plan) bool {
 
 // stale tells that m was planned under an older epoch of its partition.
 func (c *Core) stale(m *Message) bool {
-	return m.Epoch < c.ring.Partitions[m.Partition].Epoch && !plant.Is(plant.OldEpoch)
+	return m.Epoch < c.ring.Partitions[m.Partition].PlanEpoch() && !plant.Is(plant.OldEpoch)
 }
 
 // ahead tells that m was planned with ring state this shard does not have yet.
@@ -116,7 +128,7 @@ func (c *Core) ahead(m *Message) bool {
 	if m.RingVersion <= c.ring.Version {
 		return false
 	}
-	if int(m.Partition) < len(c.ring.Partitions) && m.Epoch > c.ring.Partitions[m.Partition].Epoch {
+	if int(m.Partition) < len(c.ring.Partitions) && m.Epoch > c.ring.Partitions[m.Partition].PlanEpoch() {
 		return true
 	}
 	if m.Kind == MsgForward {

@@ -22,6 +22,7 @@ import (
 	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -73,6 +74,9 @@ type Config struct {
 	RepairFloor, RepairCeiling int64
 	// ScrubEvery is how long one scrub of everything takes. 0: a day.
 	ScrubEvery time.Duration
+
+	// Strong are the options of strong partitions' replicas.
+	Strong strong.Options
 }
 
 // Core is one shard. Not safe for concurrent use: one goroutine steps it.
@@ -110,9 +114,10 @@ type Core struct {
 	owing     map[pullKey]*owing    // marks that this store, as a target, is making up for
 	book      *antientropy.HintBook // what this store keeps for others, and owes them (E3)
 
-	purge purge
-	fill  fills
-	heard uint64 // the newest ring version that anybody spoke of
+	purge  purge
+	fill   fills
+	strong strongs
+	heard  uint64 // the newest ring version that anybody spoke of
 
 	batch       *Batch
 	lastSeq     uint64 // of the newest batch handed out or being filled
@@ -161,6 +166,7 @@ func New(cfg Config, eng Engine) *Core {
 	}
 	return &Core{
 		cfg: cfg, eng: eng,
+		strong:   newStrongs(eng, cfg.Starts),
 		book:     antientropy.NewHintBook(antientropy.HintBudget{Bytes: uint64(max(cfg.HintBytes, 0)), Age: max(cfg.HintAge, 0)}),
 		parts:    map[uint32]*part{},
 		overlay:  newOverlay(),
@@ -181,15 +187,25 @@ func New(cfg Config, eng Engine) *Core {
 // until the next Step; its Batch stays valid.
 func (c *Core) Step(now Now, events []Event) *Ready {
 	c.now = now
-	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0], Proposals: c.ready.Proposals[:0]}
+	c.ready = Ready{Now: c.ready.Now[:0], AfterSync: c.ready.AfterSync[:0], Loads: c.ready.Loads[:0], Proposals: c.ready.Proposals[:0], Words: c.ready.Words[:0]}
 	for i := range events {
 		c.event(&events[i])
 	}
 	c.fireTimers()
+	c.strongDue()
+	c.strongFinish()
 	c.repairPump()
 	c.closeBatch()
-	c.ready.Deadline = c.timers.next()
+	c.ready.Deadline = soonest(c.timers.next(), c.strong.wakes.next())
 	return &c.ready
+}
+
+// soonest of two times, of which 0 is never.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func (c *Core) event(e *Event) {
@@ -213,10 +229,12 @@ func (c *Core) event(e *Event) {
 	case e.Confirmed:
 		c.confirmed = true
 		c.repairView()
+		c.strongRing()
 	case e.Space != Unset:
 		c.lowSpace = e.Space == No
 	case e.Drain:
 		c.draining = true
+		c.strongDrain()
 	case e.Decided != nil:
 		if !c.filled(e.Decided) {
 			c.onDecided(e.Decided)
@@ -228,9 +246,14 @@ func (c *Core) event(e *Event) {
 // rest to the kind's own file.
 func (c *Core) onMessage(m *Message) {
 	delete(c.suspects, m.From)
+	delete(c.strong.downs, m.From)
 	if c.ring == nil || m.RingVersion > c.ring.Version {
 		c.heard = max(c.heard, m.RingVersion)
 		c.want(m.RingVersion, m.From)
+	}
+	if m.Kind == MsgStrong {
+		c.onStrong(m)
+		return
 	}
 	if m.Kind.IsReply() {
 		if o := c.ops[m.ID]; o != nil {
@@ -287,6 +310,7 @@ func (c *Core) onSynced(seq uint64) {
 	c.durable = max(c.durable, seq)
 	c.overlay.settle(c.durable)
 	c.repairSynced()
+	c.strongSynced()
 	for c.waits.len() > 0 && c.waits.first().seq <= c.durable {
 		if o := c.ops[c.waits.pop().op]; o != nil {
 			o.onDurable(c)
@@ -322,6 +346,7 @@ func ShardOf(id uint64) int { return int(id >> 56) }
 
 func (c *Core) onDown(store hashring.SID) {
 	c.suspect(store)
+	c.strong.downs[store] = c.now.Mono + strongDownFor
 	c.repairDown(store)
 	c.purgeDown(store)
 	for _, id := range sortedKeys(c.ops) {

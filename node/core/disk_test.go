@@ -22,6 +22,7 @@ type disk struct {
 	counters map[uint32]Counters
 	bound    version.HLC
 	corrupt  map[rowKey]bool // rows that cannot be trusted
+	strong   map[uint32]*strongDisk
 }
 
 type storedHint struct {
@@ -30,7 +31,7 @@ type storedHint struct {
 }
 
 func newDisk() *disk {
-	return &disk{records: map[rowKey]*version.Object{}, leaves: map[rowKey]leafRow{}, hints: map[rowKey]storedHint{}, counters: map[uint32]Counters{}, corrupt: map[rowKey]bool{}}
+	return &disk{records: map[rowKey]*version.Object{}, leaves: map[rowKey]leafRow{}, hints: map[rowKey]storedHint{}, counters: map[uint32]Counters{}, corrupt: map[rowKey]bool{}, strong: map[uint32]*strongDisk{}}
 }
 
 func (d *disk) Record(p uint32, b hashring.BucketID, key []byte) (*version.Object, error) {
@@ -72,6 +73,9 @@ func (d *disk) apply(batches []*Batch) {
 		for _, c := range b.Counters {
 			d.counters[c.Partition] = c.Counters
 		}
+		for i := range b.Strong {
+			d.strongPart(b.Strong[i].Partition).apply(&b.Strong[i].Write)
+		}
 		d.bound = max(d.bound, b.HLCBound)
 	}
 }
@@ -81,6 +85,12 @@ func (d *disk) load(l Load) Loaded {
 	var rows []Row
 	if l.Kind == LoadPurgeable {
 		return d.purgeable(l)
+	}
+	switch l.Kind {
+	case LoadStrong:
+		return d.loadStrong(l)
+	case LoadStrongLive:
+		return d.loadStrongLive(l)
 	}
 	if l.Kind >= LoadLeafRows {
 		return d.loadRepair(l)

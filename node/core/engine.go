@@ -6,6 +6,7 @@ import (
 
 	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -20,6 +21,17 @@ type Engine interface {
 	Hint(p uint32, b hashring.BucketID, key []byte, target hashring.SID) (*version.Object, uint64, error)
 	// Counters of a partition; the zero value when there are none.
 	Counters(p uint32) (Counters, error)
+	StrongEngine
+}
+
+// StrongEngine is the same for strong partitions (PROTOCOLS.md, 3): what the store has
+// of one at its start, the zero value when it has nothing, and point records as
+// strong.Storage wants them. What cannot be trusted is an error, never absent (D4).
+type StrongEngine interface {
+	StrongSaved(p uint32) (strong.Saved, error)
+	StrongEntry(p uint32, index uint64) (*strong.Entry, error)
+	StrongValue(p uint32, generation uint64, b hashring.BucketID, key []byte) (*strong.Value, error)
+	StrongCompletion(p uint32, generation uint64, id strong.RequestID) (*strong.Completion, error)
 }
 
 // Leaves is the number of leaves of a partition's hash tree. A key's leaf is the
@@ -38,11 +50,19 @@ type Batch struct {
 	Counters []CountersWrite
 	// HLCBound, when not zero, is the new durable bound of this shard's clock (E9).
 	HLCBound version.HLC
+	// Strong are the effects on strong partitions, in their order (D1).
+	Strong []StrongWrite
+}
+
+// StrongWrite is one effect on a strong partition.
+type StrongWrite struct {
+	Partition uint32
+	strong.Write
 }
 
 // Empty tells that there is nothing to commit.
 func (b *Batch) Empty() bool {
-	return len(b.Records) == 0 && len(b.Hints) == 0 && len(b.Counters) == 0 && b.HLCBound == 0
+	return len(b.Records) == 0 && len(b.Hints) == 0 && len(b.Counters) == 0 && len(b.Strong) == 0 && b.HLCBound == 0
 }
 
 // RecordWrite replaces a key's record and its leaf row.
@@ -122,6 +142,12 @@ const (
 	LoadScrubRecords
 	// LoadScrubLeaves walks all leaf rows behind LeafAfter, each against its record.
 	LoadScrubLeaves
+	// LoadStrong: a slice of the values or the completion records (Part) of a generation of
+	// a strong partition, behind After: Loaded.Strong, Next, More.
+	LoadStrong
+	// LoadStrongLive: live values of one bucket of a generation in key order, as for
+	// LoadRecords (Prefix, Start, After, Brief): rows have Key and Strong.
+	LoadStrongLive
 )
 
 // Load is a read that may be long. It comes back as one Loaded event with at most
@@ -144,6 +170,9 @@ type Load struct {
 	LeafUpto  antientropy.Pos // leaf rows: inclusive; zero: to the end
 	Keys      []Row           // objects: bucket and key; scrub of records: buckets and their names
 	AtMS      int64           // purgeable: unix ms
+
+	Part       strong.Part // strong
+	Generation uint64      // strong, strong live
 }
 
 // LoadSliceBytes bounds one slice of a load.
@@ -162,4 +191,7 @@ type Loaded struct {
 	// count in the partition's counters, damaged ones left out: scrub.
 	Walked, Bytes uint64
 	Counted       Counters
+
+	Strong []strong.Row // strong
+	Next   []byte       // strong: where the next slice goes on
 }

@@ -46,7 +46,7 @@ func (c *Core) lead(due antientropy.Due) {
 		l.class = antientropy.ClassRefill
 	}
 	at := &c.ring.Partitions[due.Partition]
-	cfg := antientropy.Config{Exchange: l.id, Epoch: at.Epoch, Generation: c.ring.Purge(due.Partition).Generation, Thorough: due.Thorough, Resume: due.Resume}
+	cfg := antientropy.Config{Exchange: l.id, Epoch: at.PlanEpoch(), Generation: c.ring.Purge(due.Partition).Generation, Thorough: due.Thorough, Resume: due.Resume}
 	x, do := antientropy.Start(cfg, tree, c.now.Mono)
 	l.x = x
 	r.leads = append(r.leads, l)
@@ -112,7 +112,7 @@ func (c *Core) leadChanged(l *lead) {
 	case c.part(l.pair.Partition).treeOf(l.pair.N) != l.tree:
 		c.carry(l, l.x.Stop(antientropy.ReasonRebuilding))
 	default:
-		c.carry(l, l.x.Changed(c.ring.Partitions[l.pair.Partition].Epoch, c.ring.Purge(l.pair.Partition).Generation))
+		c.carry(l, l.x.Changed(c.ring.Partitions[l.pair.Partition].PlanEpoch(), c.ring.Purge(l.pair.Partition).Generation))
 	}
 }
 

@@ -101,7 +101,7 @@ func (c *Core) exchangeApply(pair antientropy.Pair, class antientropy.Class, row
 	for i := range rows {
 		cost += int64(rows[i].RecordSize())
 	}
-	epoch, generation := c.ring.Partitions[pair.Partition].Epoch, c.ring.Purge(pair.Partition).Generation
+	epoch, generation := c.ring.Partitions[pair.Partition].PlanEpoch(), c.ring.Purge(pair.Partition).Generation
 	c.pay(class, cost, func() {
 		if !alive() {
 			return

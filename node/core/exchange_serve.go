@@ -76,7 +76,7 @@ func (c *Core) admitExchange(pair antientropy.Pair) antientropy.Reason {
 
 // exchangeView is what this store knows of the partition now.
 func (c *Core) exchangeView(pair antientropy.Pair) antientropy.View {
-	v := antientropy.View{Epoch: c.ring.Partitions[pair.Partition].Epoch, Generation: c.ring.Purge(pair.Partition).Generation,
+	v := antientropy.View{Epoch: c.ring.Partitions[pair.Partition].PlanEpoch(), Generation: c.ring.Purge(pair.Partition).Generation,
 		Tree: c.part(pair.Partition).treeOf(pair.N)}
 	role, owns := c.place(pair.Partition, pair.N)
 	peer, ok := c.ring.Role(pair.Partition, pair.Peer)

@@ -122,7 +122,7 @@ func (c *Core) fillTick() {
 func (c *Core) fillBegin(p uint32) {
 	part := &c.ring.Partitions[p]
 	for _, sid := range part.Building {
-		place := hashring.Place{Partition: p, Epoch: part.Epoch, SID: sid, Session: part.Session}
+		place := hashring.Place{Partition: p, Epoch: part.PlanEpoch(), SID: sid, Session: part.Session}
 		if !c.mayFill(place) {
 			continue
 		}
@@ -139,7 +139,7 @@ func (c *Core) fillBegin(p uint32) {
 // mayFill tells whether place is what the ring says now, and this store its source.
 func (c *Core) mayFill(place hashring.Place) bool {
 	session, building := c.ring.Building(place.Partition, place.SID)
-	return building && session == place.Session && c.ring.Partitions[place.Partition].Epoch == place.Epoch &&
+	return building && session == place.Session && c.ring.Partitions[place.Partition].PlanEpoch() == place.Epoch &&
 		c.alive(place.SID) && c.sourceOf(place.Partition, place.SID) == c.cfg.Self
 }
 

@@ -20,6 +20,9 @@ const (
 	pullRows    = 128  // hints a slice
 	pullTimeout = 5 * time.Second
 	pullCost    = 16 << 10 // bytes asked of the pacer before a slice is there; then what it is
+	// hintCost in bytes is added for each hint: merging, syncing and dropping a small one
+	// is as much work as reading and shipping so many bytes.
+	hintCost = 1 << 10
 )
 
 // tick is the shard's own timer: notices to targets that are back, parked messages
@@ -213,7 +216,7 @@ func (p *pullOp) onMessage(c *Core, m *Message) {
 	if m.Kind != MsgHintPage || m.From != p.holder || p.waits {
 		return
 	}
-	c.repair.pace.charge(antientropy.ClassHandOff, sizeOf(m.Rows)-pullCost)
+	c.repair.pace.charge(antientropy.ClassHandOff, sizeOf(m.Rows)+int64(len(m.Rows))*hintCost-pullCost)
 	var seq uint64
 	done := make([]Row, 0, len(m.Rows))
 	for i := range m.Rows {

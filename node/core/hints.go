@@ -21,6 +21,10 @@ func (c *Core) onHint(m *Message) {
 // mergeHint joins an object into the hint kept for target. The generation changes
 // with every rewrite, so that a hand-off drops only what it delivered (E3).
 func (c *Core) mergeHint(p uint32, b *hashring.Bucket, key []byte, target hashring.SID, in *version.Object) (uint64, quorum.Reason) {
+	if b.Mode == hashring.Strong && !plant.Is(plant.StrongTakesWrites) {
+		c.strong.stats.Refused++ // S15
+		return 0, quorum.ReasonNotOwner
+	}
 	if why := c.room(in); why != quorum.ReasonNone {
 		return 0, why
 	}

@@ -49,7 +49,11 @@ func (c *Core) startList(to origin, r *Request, bucket *hashring.Bucket) {
 	c.timers.add(c.now.Mono+scanAfter, o.id, timerLate)
 	for i := range o.parts {
 		p := &o.parts[i]
-		p.owners = c.listOrder(c.ring.Full(uint32(i), c.ring.N(bucket, uint32(i))))
+		if bucket.Mode == hashring.Strong {
+			p.owners = c.strongOwners(uint32(i))
+		} else {
+			p.owners = c.listOrder(c.ring.Full(uint32(i), c.ring.N(bucket, uint32(i))))
+		}
 		p.cursor, p.more = r.List.After, true
 		o.ask(c, i)
 	}
@@ -96,6 +100,10 @@ func (o *listOp) ask(c *Core, i int) {
 // onScan (owner): one slice of the partition's live keys.
 func (c *Core) onScan(m *Message) {
 	reply := &Message{Kind: MsgScanReply, To: m.From, ID: m.ID, Partition: m.Partition}
+	if b, ok := c.ring.BucketByID(m.Bucket); ok && b.Mode == hashring.Strong {
+		c.onStrongScan(m, reply)
+		return
+	}
 	bucket, why := c.admit(m)
 	if why == quorum.ReasonNone {
 		why = c.answers(m.Partition, bucket)
@@ -198,7 +206,7 @@ func (o *listOp) merge() bool {
 		}
 		row := o.parts[least].rows[0]
 		o.parts[least].rows = o.parts[least].rows[1:]
-		o.rows = append(o.rows, ListRow{Key: row.Key, Object: row.Object})
+		o.rows = append(o.rows, ListRow{Key: row.Key, Object: row.Object, Strong: row.Strong})
 	}
 	return true
 }

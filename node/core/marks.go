@@ -100,7 +100,7 @@ func (c *Core) onMark(m *Message) {
 
 // beginOwing asks for the exchanges, if this store can have them now.
 func (c *Core) beginOwing(key pullKey, o *owing) {
-	o.began, o.epoch, o.asked, o.tickets = c.now.Mono, c.ring.Partitions[key.partition].Epoch, false, nil
+	o.began, o.epoch, o.asked, o.tickets = c.now.Mono, c.ring.Partitions[key.partition].PlanEpoch(), false, nil
 	list := len(c.ring.Partitions[key.partition].Replicas)
 	full := c.ring.Full(key.partition, list)
 	if list > 1 && len(full) < 2 {
@@ -125,7 +125,7 @@ func (c *Core) makeUp() {
 		switch {
 		case !owns || role != hashring.Full:
 			delete(c.owing, key) // the holder tells whom it concerns then
-		case !o.asked || o.epoch != c.ring.Partitions[key.partition].Epoch || c.now.Mono >= o.began+owingAgain:
+		case !o.asked || o.epoch != c.ring.Partitions[key.partition].PlanEpoch() || c.now.Mono >= o.began+owingAgain:
 			c.beginOwing(key, o)
 		case c.exchangesMet(o.tickets):
 			delete(c.owing, key)

@@ -6,6 +6,7 @@ import (
 	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -31,11 +32,12 @@ const (
 	MsgRoundWord  Kind = 16 // and gets it: Round
 	MsgMark       Kind = 17 // "something of this partition was not kept for you", generation Gen (E3)
 	MsgMarkMet    Kind = 18 // the target has had its full exchanges since: clear the mark of generation Gen
-	KindCount     Kind = 19
+	MsgStrong     Kind = 19 // between replicas of a strong partition: Strong
+	KindCount     Kind = 20
 )
 
 var kindNames = [KindCount]string{"", "write", "hint", "write_ack", "read", "read_reply", "forward", "forwarded",
-	"scan", "scan_reply", "hint_notice", "hint_pull", "hint_page", "hint_done", "exchange", "round_ask", "round_word", "mark", "mark_met"}
+	"scan", "scan_reply", "hint_notice", "hint_pull", "hint_page", "hint_done", "exchange", "round_ask", "round_word", "mark", "mark_met", "strong"}
 
 func (k Kind) String() string {
 	if k < KindCount {
@@ -96,6 +98,9 @@ type Message struct {
 	N        uint8                // exchange: of the tree, the n of the buckets it is for
 	Round    *RoundWords          // round ask, round word
 	Gen      uint64               // mark, mark met
+	// Strong are messages of one partition's log, in order (PROTOCOLS.md, 3). Epoch in the
+	// head is of no meaning with them: each has its own.
+	Strong []*strong.Message
 }
 
 // RoundWords are a purge round's question or answer. Exactly one of Report and
@@ -117,4 +122,6 @@ type Row struct {
 
 	Version uint64 // leaf rows: of the record, as its Object.Hash() was when it was written
 	Damaged bool   // objects, hints: there is a record and it cannot be trusted (D4)
+
+	Strong *strong.Value // rows of strong buckets: instead of Object
 }

@@ -46,7 +46,10 @@ func (c *Core) hint(p uint32, b hashring.BucketID, key []byte, target hashring.S
 func (c *Core) open() *Batch {
 	if c.batch == nil {
 		c.lastSeq++
-		c.batch = &Batch{Seq: c.lastSeq, Records: make([]RecordWrite, 0, min(c.lastRecords, maxSpare)+1)}
+		c.batch = &Batch{Seq: c.lastSeq}
+		if c.lastRecords > 0 {
+			c.batch.Records = make([]RecordWrite, 0, min(c.lastRecords, maxSpare)+1)
+		}
 	}
 	return c.batch
 }
@@ -151,7 +154,7 @@ func (c *Core) closeBatch() {
 		}
 	}
 	c.touched = c.touched[:0]
-	c.lastRecords = len(c.batch.Records)
+	c.lastRecords, c.strong.records = len(c.batch.Records), max(len(c.batch.Strong), c.strong.records*3/4)
 	c.ready.Batch, c.batch = c.batch, nil
 }
 

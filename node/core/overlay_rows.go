@@ -4,11 +4,12 @@ import (
 	"encoding/binary"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
-// overlay is what has been staged and is not yet durable: newest object per row,
-// with the batch it is in. Reads look here before the engine.
+// overlay is what has been staged and is not yet durable: newest object, value or
+// completion record per row, with the batch it is in. Reads look here before the engine.
 type overlay struct {
 	rows  map[string]*staged // by name
 	queue fifo[settling]     // in order of seq
@@ -19,6 +20,8 @@ type overlay struct {
 
 type staged struct {
 	object *version.Object // nil: dropped
+	value  *strong.Value   // of a strong partition, nil: dropped
+	done   *strong.Completion
 	gen    uint64
 	seq    uint64
 	name   string
@@ -27,7 +30,7 @@ type staged struct {
 
 type settling struct {
 	seq  uint64
-	row  *staged
+	row  *staged // nil: only counted
 	size int
 }
 
@@ -53,7 +56,8 @@ func (o *overlay) hint(p uint32, b hashring.BucketID, key []byte, target hashrin
 	return o.rows[string(o.name)]
 }
 
-// A name begins with a byte that tells records from hints, partition and bucket.
+// A name begins with a byte that tells records from hints, strong values and
+// completion records, then partition and bucket.
 func (o *overlay) nameHead(kind byte, p uint32, b hashring.BucketID) {
 	o.name = binary.BigEndian.AppendUint32(append(o.name[:0], kind), p)
 	o.name = binary.BigEndian.AppendUint64(o.name, uint64(b))
@@ -69,6 +73,16 @@ func (o *overlay) nameHint(p uint32, b hashring.BucketID, key []byte, target has
 	o.name = append(append(o.name, target[:]...), key...)
 }
 
+func (o *overlay) nameValue(p uint32, generation uint64, b hashring.BucketID, key []byte) {
+	o.nameHead(2, p, b)
+	o.name = append(binary.BigEndian.AppendUint64(o.name, generation), key...)
+}
+
+func (o *overlay) nameCompletion(p uint32, generation uint64, id strong.RequestID) {
+	o.nameHead(3, p, hashring.BucketID(generation))
+	o.name = append(binary.BigEndian.AppendUint64(o.name, uint64(id.StampMS)), id.Nonce[:]...)
+}
+
 func (o *overlay) putRecord(p uint32, b hashring.BucketID, key []byte, object *version.Object, seq uint64) {
 	o.nameRecord(p, b, key)
 	o.put(object, 0, seq, len(key))
@@ -80,6 +94,26 @@ func (o *overlay) putHint(w *HintWrite, seq uint64) {
 }
 
 func (o *overlay) put(object *version.Object, gen, seq uint64, key int) {
+	r := o.row()
+	r.object, r.gen = object, gen
+	o.push(r, seq, object.Size()+key)
+}
+
+// putStrong replaces the named row of a strong partition.
+func (o *overlay) putStrong(v *strong.Value, done *strong.Completion, seq uint64, size int) {
+	r := o.row()
+	r.value, r.done = v, done
+	o.push(r, seq, size+strongRowSize)
+}
+
+// count adds bytes that wait for the disk and are kept elsewhere.
+func (o *overlay) count(seq uint64, size int) {
+	o.queue.push(settling{seq, nil, size})
+	o.bytes += size
+}
+
+// row is the named row, a new one if need be.
+func (o *overlay) row() *staged {
 	r := o.rows[string(o.name)]
 	if r == nil {
 		if n := len(o.spare); n > 0 {
@@ -90,9 +124,12 @@ func (o *overlay) put(object *version.Object, gen, seq uint64, key int) {
 		r.name = string(o.name)
 		o.rows[r.name] = r
 	}
-	r.object, r.gen, r.seq = object, gen, seq
+	return r
+}
+
+func (o *overlay) push(r *staged, seq uint64, size int) {
+	r.seq = seq
 	r.times++
-	size := object.Size() + key
 	o.queue.push(settling{seq, r, size})
 	o.bytes += size
 }
@@ -102,6 +139,9 @@ func (o *overlay) settle(durable uint64) {
 	for o.queue.len() > 0 && o.queue.first().seq <= durable {
 		q := o.queue.pop()
 		o.bytes -= q.size
+		if q.row == nil {
+			continue
+		}
 		if q.row.times--; q.row.times > 0 {
 			continue // a newer one waits
 		}

@@ -21,6 +21,11 @@ func (c *Core) Pending() string {
 			out = append(out, fmt.Sprintf("partition %d: %d hints and mark %d for %s (reachable %v)", id, h.Hints, h.Dirty, h.Target.Short(), c.reachable(h.Target)))
 		}
 	}
+	for _, id := range sortedKeys(c.strong.parts) {
+		if sp := c.strong.parts[id]; len(sp.ops) > 0 {
+			out = append(out, sp.String())
+		}
+	}
 	out = append(out, fmt.Sprintf("%d loads, %d parked, %d bytes staged, %d batches behind, %d suspected",
 		len(c.loads), len(c.parked), c.overlay.bytes, c.lastSeq-c.durable, len(c.suspects)))
 	return strings.Join(out, ", ")
@@ -28,6 +33,8 @@ func (c *Core) Pending() string {
 
 func opKind(o op) string {
 	switch o.(type) {
+	case *strongOp:
+		return "requests to strong buckets"
 	case *putOp:
 		return "writes"
 	case *getOp:

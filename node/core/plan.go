@@ -33,7 +33,7 @@ func (c *Core) plan(bucket *hashring.Bucket, key []byte) plan {
 		pl.roles = c.ring.Roles(pl.partition, n)
 	}
 	pl.read, pl.write = c.ring.Quorum(pl.partition, n)
-	pl.epoch = c.ring.Partitions[pl.partition].Epoch
+	pl.epoch = c.ring.Partitions[pl.partition].PlanEpoch()
 	return pl
 }
 

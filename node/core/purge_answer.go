@@ -39,7 +39,7 @@ func (c *Core) onRoundAsk(m *Message) {
 // dot that was minted is in this store's record.
 func (c *Core) report(m *Message) {
 	p := c.part(m.Partition)
-	rep := &antientropy.Report{Ask: m.Round.Report.Ask, Boot: c.cfg.Starts, Epoch: c.ring.Partitions[p.id].Epoch,
+	rep := &antientropy.Report{Ask: m.Round.Report.Ask, Boot: c.cfg.Starts, Epoch: c.ring.Partitions[p.id].PlanEpoch(),
 		Generation: c.ring.Purge(p.id).Generation, Cut: p.cut(), WallMS: c.now.WallMS}
 	if rep.Hints, rep.Marks = c.book.Pending(p.id); plant.Is(plant.PurgeSkipsHints) {
 		rep.Hints, rep.Marks = 0, 0
@@ -65,7 +65,7 @@ func (p *part) cut() (v version.Vector) {
 
 func (c *Core) confirm(to hashring.SID, partition uint32, ask uint64, seen version.Vector) {
 	c.sendAfter(c.lastSeq, &Message{Kind: MsgRoundWord, To: to, Partition: partition, Round: &RoundWords{Survey: seen != nil, Confirmation: &antientropy.Confirmation{
-		Ask: ask, Boot: c.cfg.Starts, Epoch: c.ring.Partitions[partition].Epoch, Generation: c.ring.Purge(partition).Generation, Seen: seen}}})
+		Ask: ask, Boot: c.cfg.Starts, Epoch: c.ring.Partitions[partition].PlanEpoch(), Generation: c.ring.Purge(partition).Generation, Seen: seen}}})
 }
 
 // survey reads what waits to be purged in one partition and joins its contexts.

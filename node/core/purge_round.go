@@ -34,7 +34,7 @@ type roundPass struct {
 func (c *Core) beginRound(p *part, stores []antientropy.Member) {
 	at := &c.ring.Partitions[p.id]
 	c.purge.named++
-	cfg := antientropy.RoundConfig{Round: uint32(c.cfg.Boot) + c.purge.named, Partition: p.id, Epoch: at.Epoch, Generation: c.ring.Purge(p.id).Generation,
+	cfg := antientropy.RoundConfig{Round: uint32(c.cfg.Boot) + c.purge.named, Partition: p.id, Epoch: at.PlanEpoch(), Generation: c.ring.Purge(p.id).Generation,
 		Self: c.cfg.Self, Owners: c.members(c.ring.Full(p.id, len(at.Replicas))), Stores: stores}
 	r := &roundRun{part: p, config: cfg, stores: stores}
 	var do antientropy.RoundDo
@@ -151,7 +151,7 @@ func (c *Core) roundRing(r *roundRun, stores []antientropy.Member) {
 		c.roundDo(r, r.Committed(c.now.Mono, true)) // the state came before the word of it
 		return
 	}
-	c.roundDo(r, r.Changed(c.now.Mono, at.Epoch, gen, c.members(c.ring.Full(r.part.id, len(at.Replicas))), stores))
+	c.roundDo(r, r.Changed(c.now.Mono, at.PlanEpoch(), gen, c.members(c.ring.Full(r.part.id, len(at.Replicas))), stores))
 }
 
 // proposePurge asks for the commit; the ring state refuses it unless all is as it was.

@@ -85,7 +85,9 @@ func TestPurgeWithAParkedTombstone(t *testing.T) {
 }
 
 // A hint that is not delivered keeps the round waiting, with the reason and the number.
-func TestPurgeWaitsForHints(t *testing.T) {
+func TestPurgeWaitsForHints(t *testing.T) { purgeWaitsForHints(t) }
+
+func purgeWaitsForHints(t testing.TB) {
 	w := newPurgeWorld(t, "abcde", 1)
 	w.put("a", "sloppy", "gone", "v")
 	w.del("a", "sloppy", "gone")
@@ -105,53 +107,58 @@ func TestPurgeWaitsForHints(t *testing.T) {
 
 // What keeps a round from beginning or going on is named.
 func TestPurgeBlocks(t *testing.T) {
-	for name, c := range map[string]struct {
-		do   func(w *purgeWorld)
-		want string
-	}{
-		"a store that stands in only is down": {func(w *purgeWorld) { w.view("", "abc") }, "none: store down d"},
-		"an owner builds": {func(w *purgeWorld) {
-			w.change(func(s *hashring.State) { s.Partitions[0].Building = []hashring.SID{sidOf("b")} })
-		}, "none: store not in service b"},
-		"a store is suspect": {func(w *purgeWorld) {
-			w.change(func(s *hashring.State) { s.Stores[3].State = hashring.StoreSuspect })
-		}, "none: store not in service d"},
-		"a store is not confirmed": {func(w *purgeWorld) {
-			w.crash(w.node("d"), false)
-			w.start(w.node("d"), false)
-		}, "gather: no report d"},
-		"another boot is registered": {func(w *purgeWorld) { w.register(w.node("c"), 7) }, "none: members changed c"},
-		"an exchange does not end":   {func(w *purgeWorld) { w.stall = "b" }, "pull: exchange unfinished b"},
-		"Raft takes nothing":         {func(w *purgeWorld) { w.decide = func(Proposal) verdict { return lost } }, "none: commit refused \x00"},
-		"the clock has no room": {func(w *purgeWorld) {
-			w.change(func(s *hashring.State) {
-				var k hashring.Clock
-				for actor := uint64(1); k.Bytes() < hashring.MaxClockBytes-9; actor++ {
-					k = append(k, hashring.Dot{Actor: actor << 32, Counter: 1})
-				}
-				s.Partitions[0].Purge = &hashring.Purge{Generation: 1, Clock: k, TimeMS: 1}
-			})
-		}, "none: purge clock full \x00"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newPurgeWorld(t, "abcd", 1)
-			w.put("a", "sloppy", "k", "v")
-			w.del("a", "sloppy", "k")
-			c.do(w)
-			seen := ""
-			for end := w.now + 20*time.Second; w.now < end && seen != c.want; w.run(100 * time.Millisecond) {
-				seen = w.status("a")
+	for name := range purgeBlocks {
+		t.Run(name, func(t *testing.T) { purgeIsBlocked(t, name) })
+	}
+}
+
+var purgeBlocks = map[string]struct {
+	do   func(w *purgeWorld)
+	want string
+}{
+	"a store that stands in only is down": {func(w *purgeWorld) { w.view("", "abc") }, "none: store down d"},
+	"an owner builds": {func(w *purgeWorld) {
+		w.change(func(s *hashring.State) { s.Partitions[0].Building = []hashring.SID{sidOf("b")} })
+	}, "none: store not in service b"},
+	"a store is suspect": {func(w *purgeWorld) {
+		w.change(func(s *hashring.State) { s.Stores[3].State = hashring.StoreSuspect })
+	}, "none: store not in service d"},
+	"a store is not confirmed": {func(w *purgeWorld) {
+		w.crash(w.node("d"), false)
+		w.start(w.node("d"), false)
+	}, "gather: no report d"},
+	"another boot is registered": {func(w *purgeWorld) { w.register(w.node("c"), 7) }, "none: members changed c"},
+	"an exchange does not end":   {func(w *purgeWorld) { w.stall = "b" }, "pull: exchange unfinished b"},
+	"Raft takes nothing":         {func(w *purgeWorld) { w.decide = func(Proposal) verdict { return lost } }, "none: commit refused \x00"},
+	"the clock has no room": {func(w *purgeWorld) {
+		w.change(func(s *hashring.State) {
+			var k hashring.Clock
+			for actor := uint64(1); k.Bytes() < hashring.MaxClockBytes-9; actor++ {
+				k = append(k, hashring.Dot{Actor: actor << 32, Counter: 1})
 			}
-			w.expect("status", seen, c.want)
-			w.run(5 * time.Second)
-			if w.rounds != 0 || strings.Count(w.everywhere("sloppy", "k"), "x") != 3 {
-				t.Errorf("%d rounds, %s", w.rounds, w.everywhere("sloppy", "k"))
-			}
-			s := w.node("a").core.Stats().Purge
-			if s.Running+s.Waits() != 1 {
-				t.Errorf("%+v", s)
-			}
+			s.Partitions[0].Purge = &hashring.Purge{Generation: 1, Clock: k, TimeMS: 1}
 		})
+	}, "none: purge clock full \x00"},
+}
+
+func purgeIsBlocked(t testing.TB, name string) {
+	c := purgeBlocks[name]
+	w := newPurgeWorld(t, "abcd", 1)
+	w.put("a", "sloppy", "k", "v")
+	w.del("a", "sloppy", "k")
+	c.do(w)
+	seen := ""
+	for end := w.now + 20*time.Second; w.now < end && seen != c.want; w.run(100 * time.Millisecond) {
+		seen = w.status("a")
+	}
+	w.expect("status", seen, c.want)
+	w.run(5 * time.Second)
+	if w.rounds != 0 || strings.Count(w.everywhere("sloppy", "k"), "x") != 3 {
+		t.Errorf("%d rounds, %s", w.rounds, w.everywhere("sloppy", "k"))
+	}
+	s := w.node("a").core.Stats().Purge
+	if s.Running+s.Waits() != 1 {
+		t.Errorf("%+v", s)
 	}
 }
 
@@ -280,7 +287,9 @@ func TestPurgeOfWhatExpired(t *testing.T) {
 }
 
 // E8: what expires between T and the walk waits for the next round, at everybody.
-func TestPurgeLeavesWhatExpiredAfterT(t *testing.T) {
+func TestPurgeLeavesWhatExpiredAfterT(t *testing.T) { purgeLeavesWhatExpiredAfterT(t) }
+
+func purgeLeavesWhatExpiredAfterT(t testing.TB) {
 	w := newPurgeWorld(t, "abcd", 1)
 	w.ringDelay = func() time.Duration { return 3 * time.Second }
 	w.put("a", "sloppy", "k", "v", ttl(4*time.Second))
@@ -321,7 +330,9 @@ func TestPurgeConvertsASibling(t *testing.T) {
 }
 
 // The report of what is staged leaves once it is synced (2.1 point 2).
-func TestReportsWaitForTheirSync(t *testing.T) {
+func TestReportsWaitForTheirSync(t *testing.T) { reportsWaitForTheirSync(t) }
+
+func reportsWaitForTheirSync(t testing.TB) {
 	w := newPurgeWorld(t, "abcd", 1)
 	b := w.node("b")
 	b.holdSync = true

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // Now is the time as an argument. Mono never goes back while the process lives
@@ -67,6 +68,9 @@ type Ready struct {
 	Loads []Load
 	// Proposals are for the Raft group.
 	Proposals []Proposal
+	// Words about strong partitions are for whoever leads the Raft group. None is
+	// answered: they are said again until the ring state changes.
+	Words []strong.Word
 	// WantRing, when above the known version, asks the driver to fetch a newer ring
 	// state; From is the store that knows it (zero: anybody).
 	WantRing     uint64

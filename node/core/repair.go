@@ -156,6 +156,7 @@ func (c *Core) repairDown(store hashring.SID) {
 func (c *Core) repairTick() {
 	r := &c.repair
 	r.pace.sample(c.now.Mono)
+	c.strongScrubTick()
 	if !r.on {
 		return
 	}

@@ -118,7 +118,7 @@ func (c *Core) mend(d *damaged) {
 		c.healed(d) // nobody asks this store for it; if that changes it is found again
 		return
 	}
-	o := &mendOp{d: d, bucket: bucket, key: []byte(d.name.key), epoch: c.ring.Partitions[d.name.part].Epoch}
+	o := &mendOp{d: d, bucket: bucket, key: []byte(d.name.key), epoch: c.ring.Partitions[d.name.part].PlanEpoch()}
 	o.hash = hashring.Hash(bucket.Name, o.key)
 	others := 0
 	for _, s := range c.ring.Full(d.name.part, n) {
@@ -202,7 +202,7 @@ func (o *mendOp) finish(c *Core) {
 	o.d.op = nil
 	c.repair.mend.running--
 	p := o.d.name.part
-	if len(o.objects) < o.need || c.ring.Partitions[p].Epoch != o.epoch {
+	if len(o.objects) < o.need || c.ring.Partitions[p].PlanEpoch() != o.epoch {
 		c.repair.stats.MendsPutOff++
 		return
 	}

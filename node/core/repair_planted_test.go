@@ -4,9 +4,11 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -17,6 +19,7 @@ func TestPlantedRepairBugs(t *testing.T) {
 		plant.TreeForgets:        missedDelete,
 		plant.ExchangeBeforeSync: comparedAndLost,
 		plant.ExchangeCutCounts:  cutOffCounts,
+		plant.ExchangeOtherStage: comparedAcrossPurges,
 		plant.MendFromOne:        mendedFromOne,
 		plant.MismatchServed:     servesWhatIsWrong,
 	} {
@@ -97,4 +100,21 @@ func servesWhatIsWrong(t *testing.T) bool {
 	w.run(30 * time.Second)
 	r := w.do(a, &Request{Op: OpGet, Bucket: "strict", Key: []byte("key-5"), R: 1})
 	return r.Code == OK && version.Same(r.Object, old)
+}
+
+// comparedAcrossPurges: the other end has purged, the lead has not heard of it.
+func comparedAcrossPurges(t *testing.T) bool {
+	w := newRepairWorld(t, "abc", repairState("abc", 1), nil)
+	w.run(time.Second)
+	a, c := w.node("a"), w.node("c")
+	s := *w.ring.State
+	w.ring = nil // nobody can be asked for one
+	s.Version++
+	s.Partitions = slices.Clone(s.Partitions)
+	s.Partitions[0].Purge = &hashring.Purge{Generation: 1, TimeMS: 1}
+	w.step(c, Event{Ring: hashring.NewRing(&s)})
+	tickets := a.core.wantExchange(0, c.sid)
+	w.step(a)
+	w.run(5 * time.Second)
+	return a.core.exchangesMet(tickets)
 }

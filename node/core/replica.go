@@ -47,6 +47,10 @@ func (c *Core) admit(m *Message) (*hashring.Bucket, quorum.Reason) {
 		return nil, quorum.ReasonStaleEpoch // deleted: ids are never reused
 	}
 	standIn := m.Kind == MsgHint || m.Kind == MsgRead && m.Fallback
+	if bucket.Mode == hashring.Strong && !plant.Is(plant.StrongTakesWrites) {
+		c.strong.stats.Refused++ // S15
+		return nil, quorum.ReasonNotOwner
+	}
 	if owns := c.ring.Owns(m.Partition, c.ring.N(bucket, m.Partition), c.cfg.Self); owns == standIn {
 		return nil, quorum.ReasonNotOwner
 	}
@@ -87,6 +91,10 @@ func (c *Core) mergeRaw(p uint32, b *hashring.Bucket, key []byte, hash uint64, i
 }
 
 func (c *Core) merge(p uint32, b *hashring.Bucket, key []byte, hash uint64, in *version.Object, guarded bool) (seq uint64, why quorum.Reason) {
+	if b.Mode == hashring.Strong && !plant.Is(plant.StrongTakesWrites) {
+		c.strong.stats.Refused++ // S15: by whatever way it has come
+		return 0, quorum.ReasonNotOwner
+	}
 	if c.out {
 		return 0, quorum.ReasonSuspect // what it acked would be dropped elsewhere
 	}

@@ -33,7 +33,7 @@ func (c *Core) answer(to origin, r *Reply) {
 	if c.ring != nil {
 		r.RingVersion = c.ring.Version
 		if int(r.Partition) < len(c.ring.Partitions) {
-			r.Epoch = c.ring.Partitions[r.Partition].Epoch
+			c.replyEpoch(r)
 		}
 	}
 	if r.ServedBy.IsZero() {
@@ -63,7 +63,7 @@ func (c *Core) sendAfter(seq uint64, m *Message) {
 	if c.ring != nil {
 		m.RingVersion = c.ring.Version
 		if int(m.Partition) < len(c.ring.Partitions) {
-			m.Epoch = c.ring.Partitions[m.Partition].Epoch
+			m.Epoch = c.ring.Partitions[m.Partition].PlanEpoch()
 		}
 	}
 	if seq <= c.durable {
@@ -81,11 +81,11 @@ func (c *Core) refuse(to origin, r *Request, p uint32, code Code, detail string)
 
 func refusal(r *Request, p uint32, code Code, detail string) *Reply {
 	reply := &Reply{Code: code, Detail: detail, Partition: p}
-	if r.Op == OpPut || r.Op == OpDelete {
+	if r.isWrite() {
 		reply.Outcome = NotApplied
 	}
 	switch code {
-	case Overloaded, QuorumUnavailable, Starting, Draining, ClockSkew:
+	case Overloaded, QuorumUnavailable, Starting, Draining, ClockSkew, PrimaryUnavailable:
 		reply.RetryAfter = retryAfter
 	}
 	return reply
@@ -96,4 +96,16 @@ const retryAfter = time.Second
 
 func contextOf(pl *plan, h version.HLC, seen version.Vector) version.Context {
 	return version.Context{Bucket: uint64(pl.bucket.ID), KeyHash: pl.hash, HLC: h, Seen: seen}
+}
+
+// replyEpoch is what the ring has now; what a strong partition's store has said of its
+// own epoch stays.
+func (c *Core) replyEpoch(r *Reply) {
+	p := &c.ring.Partitions[r.Partition]
+	switch {
+	case r.Strong == nil:
+		r.Epoch = p.Epoch
+	case r.Epoch == 0 && p.Strong != nil:
+		r.Epoch = p.Strong.Epoch
+	}
 }

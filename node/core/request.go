@@ -5,6 +5,7 @@ import (
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -29,6 +30,18 @@ const (
 	OpDelete
 	OpInspect
 	OpList
+	OpIncrement // of a counter, in strong buckets
+)
+
+// Level is how a read of a strong bucket is done (PROTOCOLS.md, 3.4).
+type Level uint8
+
+const (
+	LevelDefault Level = iota // leader
+	LevelLeader               // by the primary, confirmed
+	LevelQuorum               // by a majority, no primary involved
+	LevelReplica              // by a replica that the primary has vouched for
+	LevelStale                // what a replica has applied, labelled so
 )
 
 // Count is a number of replicas as a client may give it: 0 takes the bucket's
@@ -71,6 +84,12 @@ type Request struct {
 	TTL       time.Duration // 0: the bucket's default
 	Timeout   time.Duration // deadline from arrival, 0: DefaultDeadline
 	OwnerOnly bool          // Quorate-Route: owner
+
+	// Strong buckets only.
+	Level    Level
+	If       strong.Condition // of a write
+	StrongID strong.RequestID // of a write: its Idempotency-Key; zero: none, and it is never sent twice
+	Delta    int64            // OpIncrement
 
 	// Hops counts forwards; a request is forwarded once and never bounces.
 	Hops uint8
@@ -129,13 +148,23 @@ const (
 	InsufficientStorage
 	Internal
 	ClockSkew // a write into a last-write-wins bucket would be stamped too far ahead (E9)
+
+	// Of strong buckets.
+	PreconditionFailed  // Reply.Strong has what the key held
+	Conflict            // an increment of what is no counter, or out of 64 bits
+	IdempotencyExpired  // outcome unknown
+	IdempotencyMismatch // the id was used for another request
+	Contention          // too many writes of this key wait
+	PrimaryUnavailable  // not applied
+	PrimaryChanged      // outcome unknown
 	CodeCount
 )
 
 var codeNames = [CodeCount]string{"ok", "key_not_found", "bucket_not_found", "invalid_argument", "context_invalid",
 	"sibling_limit", "value_too_large", "not_owner", "quorum_impossible", "not_supported", "overloaded", "draining",
 	"starting", "quorum_unavailable", "stale_replica", "read_quorum_timeout", "write_quorum_timeout", "replica_failure",
-	"insufficient_storage", "internal", "clock_skew"}
+	"insufficient_storage", "internal", "clock_skew",
+	"precondition_failed", "conflict", "idempotency_expired", "idempotency_mismatch", "hot_key_throttled", "primary_unavailable", "primary_changed"}
 
 func (c Code) String() string {
 	if c < CodeCount {
@@ -168,6 +197,20 @@ type Reply struct {
 
 	Inspect []InspectRow
 	List    *ListPage
+
+	Strong *StrongReply // of strong buckets, where there is something to tell
+}
+
+// StrongReply is what only strong buckets have.
+type StrongReply struct {
+	// Version is the ETag: of a write the version it made, of a read that of Value, of a
+	// failed precondition what the key held. Zero: there is none.
+	Version strong.Version
+	Value   *strong.Value // of a read; nil: absent. May be a tombstone
+	Count   int64         // OpIncrement: the counter after it
+	Level   Level         // of a read: how it was done
+	Applied uint64        // of a read: log index of the state that it shows
+	Again   bool          // of a write: it was done before, by another copy of the request
 }
 
 // InspectRow is what one store holds of a key.
@@ -180,6 +223,7 @@ type InspectRow struct {
 	Size     int
 	HLC      version.HLC
 	InSync   bool
+	Version  strong.Version // strong buckets: instead of Dots and HLC
 }
 
 // ReplicaState is what a replica has of a key.
@@ -212,4 +256,5 @@ type ListPage struct {
 type ListRow struct {
 	Key    []byte
 	Object *version.Object // values only when they were asked for
+	Strong *strong.Value   // of a strong bucket, instead of Object
 }

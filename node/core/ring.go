@@ -32,6 +32,7 @@ func (c *Core) onRing(r *hashring.Ring) {
 	c.repairRing(old)
 	c.purgeRing()
 	c.fillRing()
+	c.strongRing()
 	parked := c.parked
 	c.parked = nil
 	for _, p := range parked {
@@ -49,7 +50,7 @@ func (c *Core) onRing(r *hashring.Ring) {
 // reflects: it needs a fresh actor (E1).
 func (c *Core) forgetStandIns(old *hashring.Ring) {
 	for id, p := range c.parts { // order-free: each by itself
-		if p.stoodIn && int(id) < len(old.Partitions) && old.Partitions[id].Epoch != c.ring.Partitions[id].Epoch {
+		if p.stoodIn && int(id) < len(old.Partitions) && old.Partitions[id].PlanEpoch() != c.ring.Partitions[id].PlanEpoch() {
 			p.forgetActors()
 		}
 	}

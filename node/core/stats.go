@@ -21,6 +21,7 @@ type Stats struct {
 	ParkedDropped                    uint64
 	Corrupt                          uint64 // reads of a record that failed its checksum
 	Purge                            PurgeStats
+	Strong                           StrongStats
 	Ops, OverlayBytes, Parked, Loads int // now
 	Repair                           RepairStats
 	Keys, Tombstones, Bytes          uint64 // now, of this shard's partitions
@@ -41,8 +42,8 @@ type PartitionHints struct {
 // Stats sums up the shard; cheap enough for once a second.
 func (c *Core) Stats() Stats {
 	s := c.stats
-	s.Purge = c.purgeStats()
-	s.Ops, s.OverlayBytes, s.Parked, s.Loads = len(c.ops), c.overlay.bytes, len(c.parked), len(c.loads)
+	s.Purge, s.Strong = c.purgeStats(), c.strongStats()
+	s.Ops, s.OverlayBytes, s.Parked, s.Loads = len(c.ops)+c.strong.running, c.overlay.bytes, len(c.parked), len(c.loads)
 	s.Repair = c.repairStats()
 	s.HintsByTarget = map[hashring.SID]uint64{}
 	for _, id := range sortedKeys(c.parts) {

@@ -13,6 +13,7 @@ const (
 	timerFill                          // the shard's: go on filling stores that are being built
 	timerExchange                      // of an exchange that is led here; its op is the exchange
 	timerPace                          // the shard's own: the pacer has more to grant
+	timerRetry                         // a request to a strong bucket is tried again
 	timerKinds
 )
 

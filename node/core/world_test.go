@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // world is a few shards on one goroutine: a network that delivers in order per
@@ -39,7 +40,11 @@ type world struct {
 	// deaf sees each message of an exchange first; true: it is lost, whatever its fate.
 	deaf func(from, to *wnode, m *Message) bool
 	// propose takes what a node wants committed to the ring.
-	propose      func(n *wnode, p Proposal)
+	propose func(n *wnode, p Proposal)
+	// words takes what a node says of strong partitions.
+	words        func(n *wnode, word strong.Word)
+	strong       strong.Options
+	deafTo       map[*wnode]bool // these hear nothing of the ring
 	purgeEvery   time.Duration
 	scrubEvery   time.Duration
 	repairFloor  int64
@@ -178,7 +183,7 @@ func (w *world) start(n *wnode, confirmed bool) {
 		w.onStart(n, confirmed)
 	}
 	n.core = New(Config{Self: n.sid, Shards: 1, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())), HLCBound: n.disk.bound, HintBytes: n.hintBytes, HintAge: n.hintAge, Starts: uint64(n.boot), PurgeEvery: w.purgeEvery, ScrubEvery: w.scrubEvery,
-		RepairFloor: w.repairFloor, RepairTarget: w.repairTarget}, n.disk)
+		RepairFloor: w.repairFloor, RepairTarget: w.repairTarget, Strong: w.strong}, n.disk)
 	w.note("%s starts, confirmed %v", n.name, confirmed)
 	events := []Event{}
 	if w.ring != nil {
@@ -269,7 +274,12 @@ func (w *world) step(n *wnode, events ...Event) {
 			w.propose(n, p)
 		}
 	}
-	if r.WantRing != 0 && w.ring != nil {
+	for _, word := range r.Words {
+		if w.words != nil {
+			w.words(n, word)
+		}
+	}
+	if r.WantRing != 0 && w.ring != nil && !w.deafTo[n] {
 		w.at(w.now+w.delay(), func() { w.step(n, Event{Ring: w.ring}) })
 	}
 	n.deadline = r.Deadline
@@ -376,7 +386,7 @@ func (w *world) answered(n *wnode, c *call, r *Reply) {
 	if c.reply != nil {
 		w.t.Fatalf("%s answered twice: %+v, then %+v", n.name, c.reply, r)
 	}
-	isWrite := c.req.Op == OpPut || c.req.Op == OpDelete
+	isWrite := c.req.Op == OpPut || c.req.Op == OpDelete || c.req.Op == OpIncrement
 	if isWrite != (r.Outcome != OutcomeNone) || isWrite && r.Code == OK && r.Outcome != Applied || r.Outcome == Applied && r.Code != OK {
 		w.t.Fatalf("op %d: %v with outcome %q", c.req.Op, r.Code, r.Outcome)
 	}

@@ -39,9 +39,11 @@ type conn struct {
 	s    *Server
 	nc   net.Conn
 	name string
-	self api.Self
-	once sync.Once
-	dead chan struct{} // closed by fail
+	// version of the messages, as the hello chose it.
+	version uint16
+	self    api.Self
+	once    sync.Once
+	dead    chan struct{} // closed by fail
 
 	signal  chan struct{} // holds one: there is something to write
 	drained chan struct{} // holds one: what is owed went down
@@ -82,16 +84,21 @@ type pending struct {
 	// Of a read.
 	newest    bool
 	noneMatch string
+	match     string // in a strong bucket
 	mode      modeName
 }
 
 // Reply is Waiter: it queues the reply for the connection's writer.
 func (p *pending) Reply(r *core.Reply) {
-	p.c.complete(answer{p: p, reply: r, size: int64(r.Object.Size()) + 256})
+	size := r.Object.Size()
+	if r.Strong != nil && r.Strong.Value != nil {
+		size += len(r.Strong.Value.Data)
+	}
+	p.c.complete(answer{p: p, reply: r, size: int64(size) + 256})
 }
 
-func newConn(s *Server, nc net.Conn, name string) *conn {
-	return &conn{s: s, nc: nc, name: name, self: s.Self(), dead: make(chan struct{}), signal: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
+func newConn(s *Server, nc net.Conn, h *hello) *conn {
+	return &conn{s: s, nc: nc, name: h.name, version: min(h.max, wire.ClientMax), self: s.Self(), dead: make(chan struct{}), signal: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
 }
 
 // complete hands an answer to the writer.

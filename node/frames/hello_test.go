@@ -132,7 +132,7 @@ func TestStrangers(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	r := newRig(t, nil)
-	for _, v := range []struct{ min, max, code uint16 }{{1, 1, 0}, {1, 9, 0}, {2, 9, uint16(RefusedVersion)}, {0, 0, uint16(RefusedVersion)}, {3, 1, uint16(RefusedVersion)}} {
+	for _, v := range []struct{ min, max, code uint16 }{{1, 1, 0}, {1, 9, 0}, {2, 9, 0}, {3, 9, uint16(RefusedVersion)}, {0, 0, uint16(RefusedVersion)}, {3, 1, uint16(RefusedVersion)}} {
 		nc, err := net.Dial("tcp", r.s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func TestVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, err := parseChallenge(code, body)
-		if err != nil || uint16(c.code) != v.code || v.code == 0 && c.version != wire.ClientMax {
+		if err != nil || uint16(c.code) != v.code || v.code == 0 && c.version != min(v.max, wire.ClientMax) {
 			t.Errorf("%d to %d: %+v, %v", v.min, v.max, c, err)
 		}
 		_ = nc.Close()

@@ -184,6 +184,10 @@ func (r *reader) behind(seen uint64) bool {
 	return seen != 0 && (r.ring == nil || r.ring.Version < seen)
 }
 
+// strongSince is the version of the messages that can carry the replies of strong
+// buckets.
+const strongSince = 2
+
 // served is no fault: the request has been answered already.
 var served = &api.Fault{}
 
@@ -204,7 +208,13 @@ func (s *Server) prepare(p *pending, q *wire.ClientRequest, ring *hashring.Ring)
 	if f != nil {
 		return retry, f
 	}
-	api.Resolve(&p.req, params.Consistency, b, ring)
+	if b.Mode == hashring.Strong && p.c.version < strongSince {
+		return false, api.Refuse(api.NotSupported, "strong buckets need version 2 of frames; this connection has version 1")
+	}
+	if f = params.For(&p.req, b, ring); f != nil {
+		return false, f
+	}
+	p.match = q.IfMatch
 	switch p.req.Op {
 	case core.OpPut:
 		f = api.PutValue(&p.req, q.Value, q.ContentType, q.IdempotencyKey, s.MaxValue)
@@ -233,7 +243,7 @@ func (s *Server) showRing(p *pending, q *wire.ClientRequest, ring *hashring.Ring
 func Params(q *wire.ClientRequest) api.Params {
 	p := api.Params{Bucket: q.Bucket, Key: q.Key, Value: q.Value, ContentType: q.ContentType, Context: q.Context, ReadAfter: q.ReadAfter,
 		Consistency: q.Consistency, R: q.R, W: q.W, PW: q.PW, Sloppy: q.Sloppy, TTL: q.TTL, Timeout: q.Timeout, OwnerOnly: q.OwnerOnly,
-		Newest: q.Newest, IfMatch: q.IfMatch, IfNoneMatch: q.IfNoneMatch, IdempotencyKey: q.IdempotencyKey, RingVersion: q.RingVersion}
+		Newest: q.Newest, Delta: q.Delta, IfMatch: q.IfMatch, IfNoneMatch: q.IfNoneMatch, IdempotencyKey: q.IdempotencyKey, RingVersion: q.RingVersion}
 	switch q.Op {
 	case wire.ClientGet, wire.ClientHead:
 		p.Op = core.OpGet
@@ -241,6 +251,8 @@ func Params(q *wire.ClientRequest) api.Params {
 		p.Op = core.OpPut
 	case wire.ClientDelete:
 		p.Op = core.OpDelete
+	case wire.ClientIncrement:
+		p.Op = core.OpIncrement
 	}
 	return p
 }

@@ -224,7 +224,7 @@ func (s *Server) welcome(raw net.Conn) {
 		return
 	}
 	_ = nc.SetDeadline(time.Time{})
-	c := newConn(s, nc, h.name)
+	c := newConn(s, nc, &h)
 	if !s.add(c) {
 		_ = nc.Close()
 		return

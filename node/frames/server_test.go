@@ -22,7 +22,7 @@ import (
 func TestPutGetDelete(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.dial(DialConfig{})
-	if i := c.Info(); i.Node != "n1" || i.Cluster != testSID(99) || i.SID != testSID(1) || i.Version != 1 || i.MaxValue != 1<<20 || i.MaxInFlight != DefaultMaxInFlight {
+	if i := c.Info(); i.Node != "n1" || i.Cluster != testSID(99) || i.SID != testSID(1) || i.Version != wire.ClientMax || i.MaxValue != 1<<20 || i.MaxInFlight != DefaultMaxInFlight {
 		t.Errorf("%+v", i)
 	}
 	w := do(t, c, put("k", []byte("value")))

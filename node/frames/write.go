@@ -117,6 +117,9 @@ func (w *writer) flush() bool {
 func (w *writer) add(a *answer) {
 	p := a.p
 	rep, code := w.p.print(a, w.ring)
+	if w.c.version < strongSince {
+		rep.Strong = wire.ClientStrong{}
+	}
 	if code == api.Internal && a.fault == nil && a.reply.Code == core.OK {
 		w.c.s.Log.Error("value fails its checksum at the way out", "request", p.req.ID, "partition", a.reply.Partition)
 	}
@@ -153,9 +156,15 @@ func (x *printer) print(a *answer, ring *hashring.Ring) (*wire.ClientReply, api.
 	case p.op.Write():
 		if fault = api.FromReply(a.reply); fault == nil {
 			x.rep.Status, x.rep.Outcome = 204, a.reply.Outcome
-			x.rep.HasETag, x.rep.ETag = true, a.reply.Object.Hash()
+			if isStrong(a) {
+				x.strongWrite(a)
+			} else {
+				x.rep.HasETag, x.rep.ETag = true, a.reply.Object.Hash()
+			}
 			x.common(a.reply, ring)
 		}
+	case isStrong(a):
+		fault = x.strongRead(a, ring)
 	default:
 		fault = x.read(a, ring)
 	}
@@ -223,6 +232,12 @@ func (x *printer) fault(f *api.Fault, p *pending, ring *hashring.Ring) {
 		x.failed = append(x.failed, wire.ClientFailure{Node: x.self.NodeName(ring, fail.Store), Reason: fail.Reason.String()})
 	}
 	r.Failed = x.failed
+	if f.ETag != "" {
+		r.Strong.Version, _ = api.ParseVersionETag(f.ETag)
+	}
+	if !p.op.Write() {
+		x.label(f.Reply)
+	}
 	if len(f.Reply.Owners) > 0 {
 		r.Owners = x.self.Names(ring, f.Reply.Owners)
 	}

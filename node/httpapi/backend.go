@@ -31,6 +31,10 @@ type Backend interface {
 	// returns once this node knows the new state. Refusals are hashring's typed
 	// errors; ErrNotProposed says that nothing can have happened.
 	Propose(ctx context.Context, cmd hashring.Command) (*hashring.State, error)
+	// MovePrimary asks the Raft leader to have a store, a member of the partition's
+	// sets, lead it. It is done when the ring says so, and may be asked again. Errors
+	// are those of Propose.
+	MovePrimary(ctx context.Context, partition uint32, to hashring.SID) error
 	// Cluster asks every live node; bounded in time.
 	Cluster(ctx context.Context) ClusterStatus
 	// Hints, Repair and StartRepair ask every live node, bounded in time. Partition

@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -45,6 +46,11 @@ type batchOperation struct {
 	ContentType string  `json:"content_type"`
 	TTLMS       int64   `json:"ttl_ms"`
 	Context     string  `json:"context"`
+	// Of a strong bucket: ETags in quotes, or *.
+	IfMatch     *string `json:"if_match"`
+	IfNoneMatch *string `json:"if_none_match"`
+	// IdempotencyKey of this operation alone; else the header's is used, with its place.
+	IdempotencyKey string `json:"idempotency_key"`
 }
 
 // batchResult is the fate of one key or operation: what a request of its own would
@@ -56,6 +62,7 @@ type batchResult struct {
 	ETag        string        `json:"etag,omitempty"`
 	Context     string        `json:"context,omitempty"`
 	Receipt     string        `json:"receipt,omitempty"`
+	Stale       string        `json:"stale,omitempty"` // as the header Quorate-Stale
 	ContentType string        `json:"content_type,omitempty"`
 	Value       []byte        `json:"value,omitzero"`
 	Count       int           `json:"siblings_count,omitempty"` // when above 1
@@ -70,9 +77,7 @@ type batchReply struct {
 // batchRun carries out the operations of one request.
 type batchRun struct {
 	c       *call
-	base    core.Request // bucket, counts, timeout
-	bucket  *hashring.Bucket
-	ring    *hashring.Ring
+	base    core.Request // all but key and value
 	results []batchResult
 	bytes   atomic.Int64 // of values in the answer
 }
@@ -91,12 +96,18 @@ func (c *call) newBatch(kind core.Op) (*batchRun, *fault) {
 	if len(h.Values(hdrIfNoneMatch)) > 0 {
 		return nil, refuse(codeInvalidArgument, "If-None-Match belongs to one key, not to a batch")
 	}
-	if f = parseRequest(h, &c.q, &b.base, &c.p); f != nil {
+	if f = parseCommon(h, &b.base, &c.p); f != nil {
 		return nil, f
 	}
 	b.base.OwnerOnly = false // the keys of a batch have many owners
 	c.catchUp(c.p.ring)
-	b.bucket, b.ring, f = c.bucket(b.base.Bucket)
+	bucket, ring, f := c.find(b.base.Bucket)
+	if f == nil && bucket.Mode == hashring.Strong && len(h.Values(hdrIfMatch)) > 0 {
+		f = refuse(codeInvalidArgument, "If-Match belongs to one key, not to a batch; operations have an if_match each")
+	}
+	if f == nil {
+		f = c.ask(&b.base, bucket, ring)
+	}
 	return b, f
 }
 
@@ -205,7 +216,6 @@ func (b *batchRun) request(key *string, key64 string) (*core.Request, *fault) {
 	if req.Key, f = jsonKey(key, key64); f != nil {
 		return nil, f
 	}
-	b.c.prepare(&req, &b.c.p, b.bucket, b.ring)
 	return &req, nil
 }
 
@@ -218,16 +228,38 @@ func (b *batchRun) operation(i int, o *batchOperation) (*core.Request, *fault) {
 	if f = b.fill(req, o); f != nil {
 		return nil, f
 	}
+	if b.c.strong() {
+		return req, b.strong(i, req, o)
+	}
+	if o.IfMatch != nil || o.IfNoneMatch != nil {
+		return nil, asFault(rules.NeedsStrong())
+	}
 	if o.Context != "" {
 		if req.Context, f = contextJSON(o.Context); f != nil {
 			return nil, f
 		}
 		req.HasContext = true
 	}
-	if req.ID = randomID(); len(b.c.h.Values(hdrIdempotencyKey)) > 0 {
-		req.ID = hashID(b.c.h.Values(hdrIdempotencyKey)[0] + "/" + strconv.Itoa(i) + "/" + o.Op + "/" + strconv.FormatUint(uint64(req.Sum), 16))
+	key := b.key(i, o)
+	switch req.ID = randomID(); {
+	case key == "":
+	case !validIdempotencyKey(key):
+		return nil, refuse(codeInvalidArgument, "idempotency_key is <unix_ms>-<random>, at most 256 characters")
+	default:
+		req.ID = hashID(key + "/" + o.Op + "/" + strconv.FormatUint(uint64(req.Sum), 16))
 	}
 	return req, nil
+}
+
+// key is the idempotency key of an operation, "" if it has none.
+func (b *batchRun) key(i int, o *batchOperation) string {
+	if o.IdempotencyKey != "" {
+		return o.IdempotencyKey
+	}
+	if key := b.c.h.Values(hdrIdempotencyKey); len(key) > 0 {
+		return key[0] + "/" + strconv.Itoa(i)
+	}
+	return ""
 }
 
 // fill puts what is written into the request.
@@ -284,7 +316,7 @@ func contextJSON(token string) (version.Context, *fault) {
 
 func (b *batchRun) fail(res *batchResult, f *fault) {
 	res.Status, res.Problem = errorTable[f.code].status, b.c.problem(f)
-	if f.reply != nil && len(f.reply.Context.Seen) > 0 {
+	if res.ETag = f.etag; f.reply != nil && len(f.reply.Context.Seen) > 0 {
 		res.Context = f.reply.Context.Token()
 	}
 }
@@ -298,7 +330,12 @@ func (b *batchRun) do(res *batchResult, req *core.Request) {
 		b.fail(res, fromReply(rep))
 		return
 	}
-	res.ETag, res.Receipt = etag(rep.Object.Hash()), rep.Receipt.String()
+	res.Receipt = rep.Receipt.String()
+	if b.c.strong() {
+		b.showStrong(res, req, rep)
+		return
+	}
+	res.ETag = etag(rep.Object.Hash())
 	if len(rep.Context.Seen) > 0 {
 		res.Context = rep.Context.Token()
 	}

@@ -31,7 +31,11 @@ type bucketJSON struct {
 }
 
 func showBucket(b *hashring.Bucket) bucketJSON {
-	return bucketJSON{b.Name, b.Mode, b.Conflict, b.N, b.R, b.W, b.Sloppy, b.TTL.Milliseconds()}
+	conflict := b.Conflict
+	if b.Mode == hashring.Strong { // which has no concurrent writes to merge
+		conflict = hashring.Siblings
+	}
+	return bucketJSON{b.Name, b.Mode, conflict, b.N, b.R, b.W, b.Sloppy, b.TTL.Milliseconds()}
 }
 
 // bucketBody is what POST and PATCH take; absent members keep their default or
@@ -118,6 +122,9 @@ func (c *call) newBucket(body *bucketBody) (b hashring.Bucket, f *fault) {
 	if body.Name == nil {
 		return b, refuse(codeInvalidArgument, "name is missing")
 	}
+	if body.Mode != nil && *body.Mode == hashring.Strong {
+		return c.newStrong(ring, body)
+	}
 	b = hashring.Bucket{Name: *body.Name, Mode: hashring.Eventual, Conflict: hashring.Siblings, N: ring.Replicas, Sloppy: true}
 	setIf(&b.Mode, body.Mode)
 	setIf(&b.Conflict, body.Conflict)
@@ -129,8 +136,6 @@ func (c *call) newBucket(body *bucketBody) (b hashring.Bucket, f *fault) {
 		return b, f
 	}
 	switch {
-	case b.Mode == hashring.Strong:
-		return b, refuse(codeNotSupported, "mode strong is reserved, this version does not serve it yet")
 	case b.Mode != hashring.Eventual:
 		return b, refuse(codeInvalidArgument, "mode is eventual or strong")
 	case b.Conflict != hashring.Siblings && b.Conflict != hashring.LWW:
@@ -184,6 +189,9 @@ func (c *call) patchBucket() {
 		b, _, f = c.find(name)
 	}
 	u := &hashring.UpdateBucket{Name: name, R: body.R, W: body.W, Sloppy: body.Sloppy}
+	if f == nil && b.Mode == hashring.Strong {
+		f = checkStrong(&body)
+	}
 	if f == nil {
 		var ttl time.Duration
 		if ttl, f = checkMutable(&body, b.N); body.TTLMS != nil {
@@ -256,15 +264,10 @@ func setIf[T any](to *T, from *T) {
 const controlTimeout = 10 * time.Second
 
 func (c *call) propose(cmd hashring.Command) (*hashring.State, error) {
-	limit := controlTimeout
-	if v, given, f := one(c.h, hdrTimeout); f != nil {
+	ctx, cancel, f := c.controlContext()
+	if f != nil {
 		return nil, f
-	} else if given {
-		if limit, f = parseTimeout(v); f != nil {
-			return nil, f
-		}
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, limit)
 	defer cancel()
 	return c.a.b.Propose(ctx, cmd)
 }

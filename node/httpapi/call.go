@@ -145,15 +145,6 @@ func (c *call) find(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
 	return b, ring, nil
 }
 
-// bucket is find for requests on keys: only modes that are served here.
-func (c *call) bucket(name string) (*hashring.Bucket, *hashring.Ring, *fault) {
-	b, ring, f := c.find(name)
-	if f == nil && b.Mode != hashring.Eventual {
-		return nil, nil, refuse(codeNotSupported, "keys of buckets in "+string(b.Mode)+" mode are not served yet")
-	}
-	return b, ring, f
-}
-
 // catchUp fetches the ring when the client has seen a newer one.
 func (c *call) catchUp(seen uint64) {
 	if seen == 0 {
@@ -164,10 +155,23 @@ func (c *call) catchUp(seen uint64) {
 	}
 }
 
-// prepare resolves what the core takes as plain numbers.
-func (c *call) prepare(req *core.Request, p *parsed, b *hashring.Bucket, ring *hashring.Ring) {
-	rules.Resolve(req, p.consistency, b, ring)
+// ask parses what depends on the mode of the bucket.
+func (c *call) ask(req *core.Request, b *hashring.Bucket, ring *hashring.Ring) *fault {
+	if b.Mode == hashring.Strong {
+		return parseStrong(c.h, &c.q, req, &c.p)
+	}
+	if req.Op == core.OpIncrement {
+		return asFault(rules.NoCounters())
+	}
+	f := parseEventual(c.h, &c.q, req, &c.p)
+	if f == nil {
+		rules.Resolve(req, c.p.consistency, b, ring)
+	}
+	return f
 }
+
+// strong tells that the bucket of the request is a strong one.
+func (c *call) strong() bool { return c.mode == hashring.Strong }
 
 // nodeName is the name of the node that runs a store; its id while the ring does
 // not know it.

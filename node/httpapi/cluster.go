@@ -19,6 +19,7 @@ type ClusterStatus struct {
 	Voters      int             `json:"voters"`      // of the Raft group
 	Nodes       []NodeStatus    `json:"nodes"`
 	Partitions  PartitionHealth `json:"partitions"`
+	Strong      *StrongHealth   `json:"strong,omitempty"` // absent until there has been a strong bucket
 	Hints       HintStatus      `json:"hints"`
 	Repair      RepairStatus    `json:"repair"`
 	// Testing names what is switched on that only tests may switch on: "n1 peer-via".
@@ -152,6 +153,9 @@ func (c *call) cluster() {
 	}
 	if s.Partitions.Total == 0 {
 		s.Partitions = Health(ring, c.a.b.Alive)
+	}
+	if s.Strong == nil {
+		s.Strong = StrongHealthOf(ring, c.a.b.Alive, func(sid hashring.SID) string { return c.a.nodeName(ring, sid) })
 	}
 	if s.Nodes == nil {
 		s.Nodes = NodesFromRing(ring, c.a.b.Alive)

@@ -84,12 +84,7 @@ func (f *fault) Error() string { return errorTable[f.code].name + ": " + f.detai
 func refuse(c code, detail string) *fault { return &fault{code: c, detail: detail} }
 
 // fromReply is the fault a reply stands for, nil when it is a success.
-func fromReply(rep *core.Reply) *fault {
-	if rep.Code == core.OK {
-		return nil
-	}
-	return &fault{code: codeOf(rep.Code), detail: rep.Detail, reply: rep}
-}
+func fromReply(rep *core.Reply) *fault { return asFault(rules.FromReply(rep)) }
 
 // asFault is a fault of the rules that both ways in share; nil stays nil.
 func asFault(f *rules.Fault) *fault {

@@ -17,14 +17,8 @@ import (
 // each. A code must be here or be produced below, never both.
 var later = map[code]string{
 	codeUnauthenticated:     "security and tenancy: authentication",
-	codeIdempotencyInFlight: "strong mode: completion records",
-	codeIdempotencyExpired:  "strong mode: completion records",
-	codePreconditionFailed:  "strong mode: compare-and-set",
-	codeIdempotencyMismatch: "strong mode: completion records",
+	codeIdempotencyInFlight: "nothing: a repeat waits for the first one instead",
 	codeRateLimited:         "limits: quotas per bucket",
-	codeHotKeyThrottled:     "hot keys: throttling",
-	codePrimaryUnavailable:  "strong mode: routing to the primary",
-	codePrimaryChanged:      "strong mode: failover",
 }
 
 // want is the row of the contract (API.md), written down again so that a slip in

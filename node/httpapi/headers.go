@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	rules "github.com/quoratedb/quorate/node/api"
+	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -42,6 +43,7 @@ const (
 	hdrRoute       = "Quorate-Route"
 	hdrServedBy    = "Quorate-Served-By"
 	hdrSiblings    = "Quorate-Siblings"
+	hdrStale       = "Quorate-Stale"
 	hdrTimeout     = "Quorate-Timeout"
 )
 
@@ -98,6 +100,14 @@ func (h *headerList) text(key, value string) {
 func (h *headerList) number(key string, v uint64) {
 	h.buf = strconv.AppendUint(h.buf, v, 10)
 	h.done(key)
+}
+
+// version is the ETag of a strong bucket's reply, where it has one.
+func (h *headerList) version(rep *core.Reply) {
+	if rep.Strong != nil && !rep.Strong.Version.IsZero() {
+		h.buf = rules.AppendVersion(h.buf, rep.Strong.Version)
+		h.done(hdrETag)
+	}
 }
 
 // flush puts everything into dst.

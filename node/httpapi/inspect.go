@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 )
 
@@ -37,7 +38,7 @@ func (c *call) inspect() {
 		c.fail(f)
 		return
 	}
-	if c.p.noneMatch != "" || c.p.consistency != "" || req.HasAfter {
+	if c.p.noneMatch != "" || c.p.match != "" || c.p.consistency != "" || req.HasAfter {
 		c.fail(refuse(codeInvalidArgument, "inspect asks every replica; it has no conditions and no consistency"))
 		return
 	}
@@ -65,7 +66,10 @@ func (c *call) replica(ring *hashring.Ring, row *core.InspectRow) inspectReplica
 	if row.Fallback {
 		r.Role = "fallback"
 	}
-	if row.Hash != 0 {
+	switch {
+	case !row.Version.IsZero():
+		r.ETag = rules.VersionETag(row.Version)
+	case row.Hash != 0:
 		r.ETag = etag(row.Hash)
 	}
 	for _, d := range row.Dots {

@@ -25,16 +25,18 @@ func (c *call) data(kind core.Op) (*core.Request, *fault) {
 	if req.Key, f = parseKey(key, &c.q); f != nil {
 		return nil, f
 	}
-	if f = parseRequest(c.h, &c.q, req, &c.p); f != nil {
+	if f = parseCommon(c.h, req, &c.p); f != nil {
 		return nil, f
 	}
 	c.catchUp(c.p.ring)
-	b, ring, f := c.bucket(req.Bucket)
+	b, ring, f := c.find(req.Bucket)
+	if f == nil {
+		f = c.ask(req, b, ring)
+	}
 	if f != nil {
 		return nil, f
 	}
 	req.Bucket = b.Name // the request's own text need not live as long as the core's
-	c.prepare(req, &c.p, b, ring)
 	return req, c.queued(req)
 }
 
@@ -82,7 +84,7 @@ func (c *call) put() {
 	req.Sum = checksum(req.Value)
 	c.bindID(req)
 	c.in = len(req.Value)
-	c.showWrite(c.a.b.Do(c.ctx, req))
+	c.showWrite(req, c.a.b.Do(c.ctx, req))
 }
 
 func (c *call) del() {
@@ -95,7 +97,7 @@ func (c *call) del() {
 		return
 	}
 	c.bindID(req)
-	c.showWrite(c.a.b.Do(c.ctx, req))
+	c.showWrite(req, c.a.b.Do(c.ctx, req))
 }
 
 // bindID makes an id that came from an Idempotency-Key depend on what is written too.
@@ -119,14 +121,24 @@ func contentType(h headers) (string, *fault) {
 }
 
 // showWrite answers a PUT or DELETE.
-func (c *call) showWrite(rep *core.Reply) {
+func (c *call) showWrite(req *core.Request, rep *core.Reply) {
 	if f := fromReply(rep); f != nil {
 		c.fail(f)
 		return
 	}
+	status := http.StatusNoContent
 	h := c.headers()
-	h.buf = appendETag(h.buf, rep.Object.Hash())
-	h.done(hdrETag)
+	switch {
+	case !c.strong():
+		h.buf = appendETag(h.buf, rep.Object.Hash())
+		h.done(hdrETag)
+	case rules.Created(req):
+		status = http.StatusCreated
+		h.number(hdrContentLength, 0)
+		fallthrough
+	default:
+		h.version(rep)
+	}
 	c.replyHeaders(h, rep)
-	c.send(http.StatusNoContent, h, nil)
+	c.send(status, h, nil)
 }

@@ -397,23 +397,3 @@ func TestNoRingYet(t *testing.T) {
 	r.want(200, "", "GET", "/v1/cluster", "")
 	r.want(200, "", "GET", "/livez", "")
 }
-
-// A ring of a later version may hold strong buckets: their keys are refused here,
-// never served with a weaker meaning.
-func TestStrongBucketIsRefused(t *testing.T) {
-	r := newRig(t)
-	state := *r.b.ring.State
-	state.Buckets = map[string]hashring.Bucket{"ledger": {ID: 70, Name: "ledger", Mode: hashring.Strong, Conflict: hashring.Siblings, N: 3}}
-	r.b.ring = hashring.NewRing(&state)
-	for _, method := range []string{"GET", "PUT", "DELETE"} {
-		r.want(422, "not_supported", method, "/v1/kv/ledger/k", "")
-	}
-	r.want(422, "not_supported", "GET", "/v1/kv/ledger", "")
-	r.want(422, "not_supported", "POST", "/v1/kv/ledger:get", `{"keys":["a"]}`)
-	if got := decodeInto[bucketJSON](t, r.want(200, "", "GET", "/v1/buckets/ledger", "")); got.Mode != hashring.Strong {
-		t.Errorf("%+v", got)
-	}
-	if len(r.b.requests()) != 0 {
-		t.Error("something reached the backend")
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/quoratedb/quorate/hashring"
+	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -29,7 +30,7 @@ type listRow struct {
 	Key         *string       `json:"key,omitempty"`   // where it is UTF-8
 	Key64       string        `json:"key64,omitempty"` // base64url, else
 	ETag        string        `json:"etag"`
-	HLC         string        `json:"hlc"`
+	HLC         string        `json:"hlc,omitempty"`      // not of a strong bucket
 	Siblings    int           `json:"siblings,omitempty"` // when above 1
 	ContentType string        `json:"content_type,omitempty"`
 	Value       []byte        `json:"value,omitzero"`   // of the only sibling
@@ -94,7 +95,16 @@ func (c *call) list() {
 	if l.next != nil {
 		page.Cursor = cursorText(l.bucket.ID, l.next)
 	}
+	l.label()
 	c.json(http.StatusOK, page)
+}
+
+// label says what a listing of a strong bucket shows: what one replica of each
+// partition has applied.
+func (l *lister) label() {
+	if l.bucket.Mode == hashring.Strong {
+		l.c.w.Header()[hdrConsistency] = []string{rules.LevelName(core.LevelStale)}
+	}
 }
 
 func (c *call) newLister() (l *lister, stream bool, f *fault) {
@@ -111,20 +121,24 @@ func (c *call) newLister() (l *lister, stream bool, f *fault) {
 		return nil, false, f
 	}
 	l.req.OwnerOnly = false // no node owns a bucket; every node asks the others
-	if f = oneReplicaOnly(c.h); f != nil {
+	c.catchUp(c.p.ring)
+	if l.bucket, _, f = c.find(l.req.Bucket); f != nil {
 		return nil, false, f
 	}
-	c.catchUp(c.p.ring)
-	if l.bucket, _, f = c.bucket(l.req.Bucket); f != nil {
+	if f = oneReplicaOnly(c.h, l.bucket.Mode); f != nil {
 		return nil, false, f
 	}
 	return l, stream, l.parse(stream)
 }
 
 // oneReplicaOnly refuses what a listing cannot promise.
-func oneReplicaOnly(h headers) *fault {
-	if v := h.Values(hdrConsistency); len(v) > 0 && !(len(v) == 1 && v[0] == "one") {
-		return refuse(codeInvalidArgument, "a list reads one replica of each partition; consistency is one")
+func oneReplicaOnly(h headers, mode hashring.Mode) *fault {
+	word := "one"
+	if mode == hashring.Strong {
+		word = "stale"
+	}
+	if v := h.Values(hdrConsistency); len(v) > 0 && !(len(v) == 1 && v[0] == word) {
+		return refuse(codeInvalidArgument, "a list reads one replica of each partition; consistency is "+word)
 	}
 	if len(h.Values(hdrReadAfter)) > 0 {
 		return refuse(codeInvalidArgument, hdrReadAfter+" speaks of one key and cannot hold for a list")
@@ -200,6 +214,9 @@ func (l *lister) page() ([]listRow, *fault) {
 
 // row shows one key; live is false when nothing of it is left to show.
 func (l *lister) row(from *core.ListRow, nowMS int64) (row listRow, show bool, f *fault) {
+	if l.bucket.Mode == hashring.Strong {
+		return l.strongRow(from)
+	}
 	var room [1]*version.Sibling
 	seen := live(from.Object, nowMS, &room)
 	if len(seen) == 0 {
@@ -225,6 +242,26 @@ func (l *lister) row(from *core.ListRow, nowMS int64) (row listRow, show bool, f
 		}
 	} else {
 		row.Values = siblingList(seen)
+	}
+	return row, true, nil
+}
+
+// strongRow shows one key of a strong bucket, as a replica has applied it.
+func (l *lister) strongRow(from *core.ListRow) (row listRow, show bool, f *fault) {
+	v := from.Strong
+	if !v.Live() {
+		return row, false, nil
+	}
+	row = listRow{ETag: rules.VersionETag(v.Version), ContentType: rules.StrongKind(v)}
+	row.Key, row.Key64 = keyJSON(from.Key)
+	if !l.req.List.Values {
+		return row, true, nil
+	}
+	if !rules.Whole(v) {
+		return row, false, refuse(codeInternal, "a value of the page fails its checksum and is not shown")
+	}
+	if row.Value = v.Data; row.Value == nil {
+		row.Value = []byte{}
 	}
 	return row, true, nil
 }
@@ -256,6 +293,7 @@ func (l *lister) stream() {
 		c.fail(f)
 		return
 	}
+	l.label()
 	hdr := c.w.Header()
 	hdr[hdrContentType] = valNDJSON
 	hdr[hdrNosniff] = valNosniff

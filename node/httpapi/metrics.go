@@ -29,6 +29,7 @@ const (
 	opInspect
 	opHints
 	opRepair
+	opCounter
 	opProbe
 	opMetrics
 	opReserved
@@ -36,7 +37,7 @@ const (
 )
 
 var opNames = [opCount]string{"other", "get", "head", "put", "delete", "list", "multi_get", "batch", "buckets",
-	"cluster", "ring", "locate", "inspect", "hints", "repair", "probe", "metrics", "reserved"}
+	"cluster", "ring", "locate", "inspect", "hints", "repair", "counter", "probe", "metrics", "reserved"}
 
 // Bucket modes as labels.
 var modeNames = [...]string{"none", string(hashring.Eventual), string(hashring.Strong)}

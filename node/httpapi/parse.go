@@ -22,6 +22,7 @@ type parsed struct {
 	consistency string // one, quorum, all, or ""
 	ring        uint64 // the client's ring version, 0: not given
 	noneMatch   string // If-None-Match of a read
+	match       string // If-Match of a read of a strong bucket
 }
 
 // parseKey takes the key from the path or from key64, never from both.
@@ -75,13 +76,11 @@ func checkBucket(name string) *fault {
 	return asFault(rules.CheckBucket(name))
 }
 
-// parseRequest fills req and out from headers and query; key and bucket are
-// there. Query beats header; the bucket's defaults are the core's to apply.
-func parseRequest(h headers, q *query, req *core.Request, out *parsed) *fault {
+// parseEventual fills req and out from headers and query for a key of an eventual
+// bucket, beside what parseCommon reads. Query beats header; the bucket's defaults are
+// the core's to apply.
+func parseEventual(h headers, q *query, req *core.Request, out *parsed) *fault {
 	write := req.Op == core.OpPut || req.Op == core.OpDelete
-	if f := parseCommon(h, req, out); f != nil {
-		return f
-	}
 	if f := parseConditions(h, write, out); f != nil {
 		return f
 	}

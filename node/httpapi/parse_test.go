@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -176,7 +177,7 @@ func FuzzParseRequest(f *testing.F) {
 			return
 		}
 		req, p := core.Request{Op: op, Bucket: "default", Key: key}, parsed{}
-		if parseRequest(h, &q, &req, &p) != nil {
+		if parseCommon(h, &req, &p) != nil || parseEventual(h, &q, &req, &p) != nil {
 			return
 		}
 		if len(key) == 0 || len(key) > core.MaxKey || req.R < 0 || req.W < 0 || req.PW < 0 || req.TTL < 0 || req.TTL > MaxTTL ||
@@ -196,7 +197,11 @@ func FuzzServe(f *testing.F) {
 	f.Add("POST", "/v1/kv/default:get", `{"keys":["a"],"keys64":["YQ"]}`)
 	f.Add("PATCH", "/v1/buckets/default", `{"r":1}`)
 	f.Add("GET", "/v1/kv/default?cursor="+cursorText(10, []byte("k")), "")
+	f.Add("POST", "/v1/kv/s:batch", `{"operations":[{"op":"put","key":"a","value":"AA==","if_match":"\"1.2.3\"","idempotency_key":"1-a"}]}`)
+	f.Add("POST", "/v1/counter/s/k", `{"delta":-1}`)
+	f.Add("GET", "/v1/kv/s/k?consistency=stale", "")
 	b := newFake(f)
+	b.ring = hashring.NewRing(strongState(f))
 	b.propose = ErrNotProposed // no input may change what the next one meets
 	empty := make(chan struct{}, 1)
 	b.reply = func(req *core.Request) *core.Reply {
@@ -207,7 +212,7 @@ func FuzzServe(f *testing.F) {
 			}
 		}
 		rep := okReply(nil)
-		rep.List = &core.ListPage{Complete: true}
+		rep.List, rep.Strong = &core.ListPage{Complete: true}, &core.StrongReply{Version: strongVersion(1)}
 		return rep
 	}
 	h := New(forgetful{b}, Options{})

@@ -140,6 +140,7 @@ func (c *call) replyHeaders(h *headerList, rep *core.Reply) {
 		h.buf = rep.Receipt.Append(h.buf)
 		h.done(hdrReceipt)
 	}
+	c.strongHeaders(h, rep)
 	if rep.RingVersion == 0 {
 		c.localHeaders(h)
 		return

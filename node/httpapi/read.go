@@ -18,6 +18,10 @@ func live(o *version.Object, nowMS int64, room *rules.Room) []*version.Sibling {
 
 // showRead answers a GET or HEAD from the joined object.
 func (c *call) showRead(rep *core.Reply) {
+	if c.strong() {
+		c.showStrong(rep)
+		return
+	}
 	var room rules.Room
 	v, f := rules.Look(rep, c.start.UnixMilli(), c.p.noneMatch, c.p.newest, &room)
 	if f != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -39,7 +40,8 @@ type fakeBackend struct {
 	status    ClusterStatus
 	hints     []NodeHints
 	repair    []NodeRepair
-	asked     []int // partitions of Hints and StartRepair
+	asked     []int    // partitions of Hints and StartRepair
+	moved     []string // what MovePrimary was asked
 }
 
 func testSID(n byte) (s hashring.SID) {
@@ -137,6 +139,10 @@ func (b *fakeBackend) Repair(context.Context) []NodeRepair { return b.repair }
 func (b *fakeBackend) StartRepair(_ context.Context, partition int) []NodeAsked {
 	b.asked = append(b.asked, partition)
 	return []NodeAsked{{Node: "n1", Answered: true, Comparisons: 16}, {Node: "n2"}}
+}
+func (b *fakeBackend) MovePrimary(_ context.Context, partition uint32, to hashring.SID) error {
+	b.moved = append(b.moved, fmt.Sprint(partition, " ", to.Short()))
+	return b.propose
 }
 func (b *fakeBackend) Cluster(context.Context) ClusterStatus { return b.status }
 func (b *fakeBackend) Ready() []Check                        { return b.checks }

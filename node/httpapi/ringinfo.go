@@ -66,9 +66,9 @@ func (a *api) names(r *hashring.Ring, sids []hashring.SID) []string {
 type locateJSON struct {
 	Partition uint32   `json:"partition"`
 	Epoch     uint64   `json:"epoch"`
-	Primary   *string  `json:"primary"`
-	Replicas  []string `json:"replicas"`
-	Fallbacks []string `json:"fallbacks"` // in the order in which they are asked
+	Primary   *string  `json:"primary"`   // of a key in a strong bucket
+	Replicas  []string `json:"replicas"`  // of a strong bucket: the members
+	Fallbacks []string `json:"fallbacks"` // in the order in which they are asked; a strong bucket has none
 }
 
 // locate says who holds a key, whether it exists or not.
@@ -85,7 +85,7 @@ func (c *call) locate() {
 	var b *hashring.Bucket
 	var r *hashring.Ring
 	if f == nil {
-		b, r, f = c.bucket(name)
+		b, r, f = c.find(name)
 	}
 	if f == nil && !r.HasRing() {
 		f = refuse(codeStarting, "the first ring has not been made yet")
@@ -94,10 +94,17 @@ func (c *call) locate() {
 		c.fail(f)
 		return
 	}
-	p := r.PartitionOf(hashring.Hash(name, key))
-	n := r.N(b, p)
+	c.json(http.StatusOK, c.a.place(r, b, r.PartitionOf(hashring.Hash(name, key))))
+}
+
+// place says who holds the keys of a bucket in a partition.
+func (a *api) place(r *hashring.Ring, b *hashring.Bucket, p uint32) locateJSON {
 	part := &r.Partitions[p]
-	c.json(http.StatusOK, locateJSON{p, part.Epoch, c.a.primary(r, part.Primary), c.a.names(r, r.Owners(p, n)), c.a.names(r, r.Fallbacks(p, n))})
+	if b.Mode == hashring.Strong && part.Strong != nil {
+		return locateJSON{p, part.Strong.Epoch, a.primary(r, part.Primary), a.names(r, part.Strong.Members()), []string{}}
+	}
+	n := r.N(b, p)
+	return locateJSON{p, part.Epoch, nil, a.names(r, r.Owners(p, n)), a.names(r, r.Fallbacks(p, n))}
 }
 
 // queryKey takes the key from key or key64.

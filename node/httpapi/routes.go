@@ -82,6 +82,12 @@ func (a *api) routes() *mux.Router {
 
 	m.Handle("/v1/inspect/{bucket:[^/]*}/{key:.*}", a.endpoint(endpoint{get: &operation{name: opInspect, params: paramSet(paramKey64), run: (*call).inspect}}))
 	m.Handle("/v1/inspect/{bucket:[^/]*}", a.endpoint(endpoint{get: &operation{name: opInspect, params: paramSet(paramKey64), run: (*call).inspect}}))
+	counter := a.endpoint(endpoint{
+		get:  &operation{name: opCounter, params: paramSet(paramConsistency, paramKey64), run: (*call).counter},
+		post: &operation{name: opCounter, params: paramSet(paramKey64), run: (*call).increment, hasBody: true},
+	})
+	m.Handle("/v1/counter/{bucket:[^/]*}/{key:.*}", counter)
+	m.Handle("/v1/counter/{bucket:[^/]*}", counter)
 	m.Handle("/v1/buckets", a.endpoint(endpoint{
 		get:  &operation{name: opBuckets, run: (*call).listBuckets},
 		post: &operation{name: opBuckets, run: (*call).createBucket, hasBody: true},
@@ -93,6 +99,7 @@ func (a *api) routes() *mux.Router {
 	}))
 	m.Handle("/v1/cluster", a.endpoint(endpoint{get: &operation{name: opCluster, run: (*call).cluster}}))
 	m.Handle("/v1/cluster/ring", a.endpoint(endpoint{get: &operation{name: opRing, run: (*call).ring}}))
+	m.Handle("/v1/cluster/primaries", a.endpoint(endpoint{post: &operation{name: opCluster, run: (*call).movePrimary, hasBody: true}}))
 	m.Handle("/v1/cluster/locate", a.endpoint(endpoint{get: &operation{name: opLocate, params: paramSet(paramBucket, paramKey, paramKey64), run: (*call).locate}}))
 	m.Handle("/v1/hints", a.endpoint(endpoint{get: &operation{name: opHints, params: paramSet(paramPartition), run: (*call).hints}}))
 	m.Handle("/v1/repair", a.endpoint(endpoint{
@@ -158,7 +165,6 @@ func (a *api) notFound(w http.ResponseWriter, r *http.Request) {
 // reserved are the places the contract keeps for what comes later. They are never
 // answered with something weaker.
 var reserved = []struct{ path, methods, what string }{
-	{"/v1/counter/{bucket:[^/]*}/{key:.*}", "GET POST", "counters"},
 	{"/v1/watch/{bucket:[^/]*}", "GET", "the change stream"},
 	{"/v1/cluster/safe-to-stop", "GET", "the check whether nodes may be stopped"},
 	{"/v1/cluster/plans", "POST", "topology plans"},

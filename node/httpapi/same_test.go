@@ -22,7 +22,7 @@ import (
 // loop in front of it.
 type twins struct{ net, loop string }
 
-func newTwins(t testing.TB) twins {
+func newTwins(t testing.TB, change ...func(*rig)) twins {
 	was := road
 	defer func() { road = was }()
 	var out twins
@@ -38,6 +38,9 @@ func newTwins(t testing.TB) twins {
 			rep := okReply(object(sibling(1, 1, 1, req.ContentType, value)))
 			rep.List = &core.ListPage{Complete: true}
 			return rep
+		}
+		for _, f := range change {
+			f(r)
 		}
 		*to.addr = r.serve(t)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quoratedb/quorate/internal/leveldisk/crashfs"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // allocsCommit is what a turn of 20 writes may allocate: goleveldb's own list of
@@ -33,6 +34,33 @@ func TestCommitAllocs(t *testing.T) {
 	}
 }
 
+// TestStrongCommitAllocs: strong writes cost no allocation of their own.
+func TestStrongCommitAllocs(t *testing.T) {
+	s := openMem(t, crashfs.New(1), Options{})
+	defer func() { _ = s.Close() }()
+	const steps = 20
+	batches := make([]*core.Batch, steps)
+	index := uint64(0)
+	commit := func() {
+		for i := range batches {
+			index++
+			b := strong100[i]
+			b.Strong[0].Entry.Index, b.Strong[2].Hard.Applied = index, index
+			if b.Strong[3].Kind = strong.PutHard; index%64 == 0 {
+				b.Strong[3].Kind, b.Strong[3].Index = strong.CutHead, index-1
+			}
+			batches[i] = b
+		}
+		if err := s.Commit(0, batches); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit() // the buffers
+	if n := testing.AllocsPerRun(100, commit); n > allocsCommit {
+		t.Fatalf("%v allocations for a commit of %d writes, at most %d were needed", n, steps, allocsCommit)
+	}
+}
+
 // TestReadAllocs: a row and its object, whether or not they are in the cache.
 func TestReadAllocs(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
@@ -51,5 +79,17 @@ func TestReadAllocs(t *testing.T) {
 		}
 	}); n > 2 {
 		t.Fatalf("%v allocations for one cached record, at most 2 were needed", n)
+	}
+	x := strong100[0]
+	if err := s.Commit(0, []*core.Batch{x}); err != nil {
+		t.Fatal(err)
+	}
+	row := &x.Strong[1].Row
+	if n := testing.AllocsPerRun(200, func() {
+		if v, err := s.StrongValue(x.Strong[1].Partition, 1, row.Bucket, row.Key); v == nil || err != nil {
+			t.Fatal(v, err)
+		}
+	}); n > 2 {
+		t.Fatalf("%v allocations for one cached value, at most 2 were needed", n)
 	}
 }

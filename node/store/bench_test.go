@@ -7,6 +7,7 @@ import (
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // load100 is the batch of one PUT of 100 bytes: record, leaf row, counters.
@@ -19,8 +20,28 @@ func load100(i int, value string) *core.Batch {
 
 var value100 = string(make([]byte, 100))
 
+// strong100 are steps of a primary with one PUT of 100 bytes each: entry, value, hard row.
+var strong100 = func() (all []*core.Batch) {
+	for i := range 4096 {
+		key := fmt.Sprintf("key-%016d", i)
+		e := strongEntry(3, uint64(i+1), key, value100)
+		hard := putHard(strong.Hard{Promised: 3, Commit: 9, Applied: 9, Generation: 1})
+		all = append(all, strongBatch(uint32(i%64), putEntry(e), putValue(1, key, e.Value), hard, hard))
+	}
+	return all
+}()
+
 // BenchmarkCommit is synced commits of one batch each, by writers at once.
 func BenchmarkCommit(b *testing.B) {
+	benchmarkCommits(b, func(i int) *core.Batch { return load100(i, value100) })
+}
+
+// BenchmarkStrongCommit is the same with the steps of a strong partition's primary.
+func BenchmarkStrongCommit(b *testing.B) {
+	benchmarkCommits(b, func(i int) *core.Batch { return strong100[i%len(strong100)] })
+}
+
+func benchmarkCommits(b *testing.B, batch func(i int) *core.Batch) {
 	for _, writers := range []int{1, 16, 64} {
 		b.Run(fmt.Sprint(writers), func(b *testing.B) {
 			s, err := Open(b.TempDir(), Options{})
@@ -31,7 +52,7 @@ func BenchmarkCommit(b *testing.B) {
 			const ready = 4096 // batches made beforehand, so that only commits are measured
 			batches := make([][]*core.Batch, ready)
 			for i := range batches {
-				batches[i] = []*core.Batch{load100(i, value100)}
+				batches[i] = []*core.Batch{batch(i)}
 			}
 			before := s.Stats()
 			b.ReportAllocs()

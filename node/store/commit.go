@@ -22,6 +22,7 @@ const (
 type commit struct {
 	batch      leveldb.Batch
 	key, value []byte
+	rubbish    []rubbish // once the batch is durable
 }
 
 // Staged is the batches of one shard that have gathered.
@@ -49,6 +50,12 @@ func (s *Store) CommitAll(turn []Staged) error {
 	for i := range turn {
 		for _, b := range turn[i].Batches {
 			c.add(turn[i].Shard, b)
+			if len(b.Strong) > 0 {
+				if err := s.addStrong(c, b.Strong); err != nil {
+					s.fail(err)
+					return err
+				}
+			}
 			if len(c.batch.Dump()) >= writeBytes {
 				if err := s.write(c); err != nil {
 					return err
@@ -61,6 +68,8 @@ func (s *Store) CommitAll(turn []Staged) error {
 
 func (s *Store) write(c *commit) error {
 	if c.batch.Len() == 0 {
+		s.sweepUp(c.rubbish) // without a write it waits for none
+		c.rubbish = c.rubbish[:0]
 		return nil
 	}
 	if err := s.db.Write(&c.batch, s.sync); err != nil {
@@ -72,6 +81,8 @@ func (s *Store) write(c *commit) error {
 		return err
 	}
 	c.batch.Reset()
+	s.sweepUp(c.rubbish)
+	c.rubbish = c.rubbish[:0]
 	return nil
 }
 
@@ -79,13 +90,13 @@ func (s *Store) write(c *commit) error {
 type remember struct{ rows *rowCache }
 
 func (r remember) Put(key, value []byte) {
-	if Kind(key[headSize-1]) == KindRecord {
+	if k := Kind(key[headSize-1]); k == KindRecord || k == KindValue {
 		r.rows.set(key, value)
 	}
 }
 
 func (r remember) Delete(key []byte) {
-	if Kind(key[headSize-1]) == KindRecord {
+	if k := Kind(key[headSize-1]); k == KindRecord || k == KindValue {
 		r.rows.drop(key)
 	}
 }
@@ -95,6 +106,7 @@ func (s *Store) release(c *commit) {
 		return
 	}
 	c.batch.Reset()
+	c.rubbish = c.rubbish[:0]
 	s.writers.Put(c)
 }
 

@@ -51,6 +51,8 @@ type shardModel struct {
 	all   []*core.Batch
 	acked int // Commit returned
 	sent  int // handed to Commit
+
+	strong map[uint32]*strongModel // by partition
 }
 
 func (m *shardModel) partition(i int) uint32 { return uint32(m.id*2 + i) }
@@ -78,6 +80,9 @@ func (m *shardModel) next() *core.Batch {
 		Hints: []antientropy.HintLine{{Target: hashring.SID{1}, Hints: b.Seq, Bytes: 7}}}}}
 	if m.rng.IntN(4) == 0 {
 		b.HLCBound = version.HLC(b.Seq << 20)
+	}
+	if m.rng.IntN(2) == 0 {
+		m.nextStrong(b)
 	}
 	m.all = append(m.all, b)
 	return b
@@ -124,6 +129,9 @@ func (m *shardModel) rows(k int) map[string]string {
 		}
 		if b.HLCBound != 0 {
 			out[string(appendHLCKey(nil, m.id))] = string(appendBound(nil, b.HLCBound))
+		}
+		for i := range b.Strong {
+			strongRows(out, &b.Strong[i])
 		}
 	}
 	return out
@@ -282,7 +290,12 @@ func (m *shardModel) check(s *Store, all map[string]string) error {
 			got[key] = v
 		}
 	}
+	if err := m.checkStrong(s, k); err != nil {
+		return err
+	}
 	want := m.rows(k)
+	m.dropRubbish(got)
+	m.dropRubbish(want)
 	if !maps.Equal(got, want) {
 		return wrong("shard %d after batch %d: %d rows, want %d", m.id, k, len(got), len(want))
 	}
@@ -336,7 +349,7 @@ func (w *world) run(cuts int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.check(s), s.Close())
+	return errors.Join(w.check(s), w.checkSwept(s), s.Close())
 }
 
 var powerCuts = flag.Int("power-cuts", powerCutsDefault, "number of simulated power cuts")

@@ -6,21 +6,24 @@ import (
 	"math"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // Kind is what a row of a partition is. The numbers are on disk.
 type Kind byte
 
 const (
-	KindRecord   Kind = 1 // bucket, key -> object
-	KindLeaf     Kind = 2 // leaf, bucket, key -> version hash (D5)
-	KindHint     Kind = 3 // target, bucket, key -> generation, object (E3)
-	KindCounters Kind = 4 // -> counters
-	_            Kind = 5 // tombstone index (E5)
-	_            Kind = 6 // log entry of strong mode
-	_            Kind = 7 // promised epoch of strong mode
-	_            Kind = 8 // move checkpoint
-	_            Kind = 9 // purge clock and quarantine markers (E6)
+	KindRecord   Kind = 1  // bucket, key -> object
+	KindLeaf     Kind = 2  // leaf, bucket, key -> version hash (D5)
+	KindHint     Kind = 3  // target, bucket, key -> generation, object (E3)
+	KindCounters Kind = 4  // -> counters
+	_            Kind = 5  // tombstone index (E5)
+	KindEntry    Kind = 6  // index -> log entry of strong mode
+	KindHard     Kind = 7  // -> what a strong partition has promised, and where it stands
+	_            Kind = 8  // move checkpoint
+	_            Kind = 9  // purge clock and quarantine markers (E6)
+	KindValue    Kind = 10 // generation, bucket, key -> value of strong mode
+	KindDone     Kind = 11 // generation, stamp, nonce -> completion record of strong mode
 	KindMeta     Kind = 15
 )
 
@@ -61,6 +64,27 @@ func appendHintKey(dst []byte, p uint32, target hashring.SID, b hashring.BucketI
 
 func appendCountersKey(dst []byte, p uint32) []byte { return appendHead(dst, p, KindCounters) }
 
+func appendEntryKey(dst []byte, p uint32, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendHead(dst, p, KindEntry), index)
+}
+
+func appendHardKey(dst []byte, p uint32) []byte { return appendHead(dst, p, KindHard) }
+
+// appendGeneration is what all values, or all completion records, of one begin with.
+func appendGeneration(dst []byte, p uint32, k Kind, generation uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendHead(dst, p, k), generation)
+}
+
+func appendValueKey(dst []byte, p uint32, generation uint64, b hashring.BucketID, key []byte) []byte {
+	return appendBucketKey(appendGeneration(dst, p, KindValue, generation), b, key)
+}
+
+// appendDoneKey puts the stamp first: what expires is a range.
+func appendDoneKey(dst []byte, p uint32, generation uint64, id strong.RequestID) []byte {
+	dst = binary.BigEndian.AppendUint64(appendGeneration(dst, p, KindDone, generation), uint64(id.StampMS))
+	return append(dst, id.Nonce[:]...)
+}
+
 func appendMetaKey(dst []byte, what byte, rest ...byte) []byte {
 	return append(append(appendHead(dst, NoPartition, KindMeta), what), rest...)
 }
@@ -74,6 +98,10 @@ type Key struct {
 	Bucket    hashring.BucketID
 	Key       []byte // shared with what was decoded
 	Meta      []byte // KindMeta
+
+	Index      uint64           // KindEntry
+	Generation uint64           // KindValue, KindDone
+	ID         strong.RequestID // KindDone
 }
 
 // ErrKey is a row that this program does not write.
@@ -95,7 +123,7 @@ func DecodeKey(b []byte) (k Key, err error) {
 	case KindMeta:
 		k.Meta = rest
 		return k, nil
-	case KindCounters:
+	case KindCounters, KindHard:
 		if len(rest) != 0 {
 			return Key{}, ErrKey
 		}
@@ -107,6 +135,24 @@ func DecodeKey(b []byte) (k Key, err error) {
 		k.Leaf, rest = binary.BigEndian.Uint16(rest), rest[2:]
 	case KindHint:
 		rest = rest[copy(k.Target[:], rest):]
+	case KindEntry:
+		if len(rest) != 8 {
+			return Key{}, ErrKey
+		}
+		k.Index = binary.BigEndian.Uint64(rest)
+		return k, nil
+	case KindDone:
+		if len(rest) != 8+8+len(k.ID.Nonce) {
+			return Key{}, ErrKey
+		}
+		k.Generation, k.ID.StampMS = binary.BigEndian.Uint64(rest), int64(binary.BigEndian.Uint64(rest[8:]))
+		copy(k.ID.Nonce[:], rest[16:])
+		return k, nil
+	case KindValue:
+		if len(rest) < 8 {
+			return Key{}, ErrKey
+		}
+		k.Generation, rest = binary.BigEndian.Uint64(rest), rest[8:]
 	case KindRecord:
 	default:
 		return Key{}, ErrKey

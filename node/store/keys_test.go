@@ -15,6 +15,7 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/leveldisk/crashfs"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -30,6 +31,11 @@ func TestGoldenKeys(t *testing.T) {
 		{"leaf", appendLeafKey(nil, 7, 4095, 9, []byte("k")), "00000007" + "02" + "0fff" + "0000000000000009" + "6b"},
 		{"hint", appendHintKey(nil, 7, sid, 9, []byte("k")), "00000007" + "03" + "aa0000000000000000000000000000bb" + "0000000000000009" + "6b"},
 		{"counters", appendCountersKey(nil, 7), "00000007" + "04"},
+		{"log entry", appendEntryKey(nil, 7, 300), "00000007" + "06" + "000000000000012c"},
+		{"hard row", appendHardKey(nil, 7), "00000007" + "07"},
+		{"value", appendValueKey(nil, 7, 3, 9, []byte("k")), "00000007" + "0a" + "0000000000000003" + "0000000000000009" + "6b"},
+		{"completion record", appendDoneKey(nil, 7, 3, strong.RequestID{StampMS: 258, Nonce: [16]byte{0xaa, 15: 0xbb}}),
+			"00000007" + "0b" + "0000000000000003" + "0000000000000102" + "aa0000000000000000000000000000bb"},
 		{"clock bound", appendHLCKey(nil, 258), "ffffffff" + "0f" + "68" + "0102"},
 		{"owner", appendMetaKey(nil, metaOwner), "ffffffff" + "0f" + "6f"},
 		{"ring", appendMetaKey(nil, metaRing), "ffffffff" + "0f" + "72"},
@@ -111,7 +117,7 @@ func TestCountersOfTheFirstFormat(t *testing.T) {
 }
 
 func drawKey(t *rapid.T, label string) Key {
-	k := Key{Partition: rapid.Uint32Range(0, 3).Draw(t, label+"p"), Kind: rapid.SampledFrom([]Kind{KindRecord, KindLeaf, KindHint}).Draw(t, label+"kind"),
+	k := Key{Partition: rapid.Uint32Range(0, 3).Draw(t, label+"p"), Kind: rapid.SampledFrom([]Kind{KindRecord, KindLeaf, KindHint, KindEntry, KindHard, KindValue, KindDone}).Draw(t, label+"kind"),
 		Bucket: hashring.BucketID(rapid.SampledFrom([]uint64{0, 1, 255, 256, 1 << 40}).Draw(t, label+"b")),
 		Key:    rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 'a', 0xff}), 1, 4).Draw(t, label+"key")}
 	switch k.Kind {
@@ -119,6 +125,17 @@ func drawKey(t *rapid.T, label string) Key {
 		k.Leaf = rapid.Uint16Range(0, core.Leaves-1).Draw(t, label+"leaf")
 	case KindHint:
 		k.Target = hashring.SID{rapid.Byte().Draw(t, label+"target")}
+	case KindEntry, KindHard, KindDone:
+		k.Bucket, k.Key = 0, nil
+	}
+	small := rapid.SampledFrom([]uint64{0, 1, 255, 256, 1 << 40})
+	switch k.Kind {
+	case KindEntry:
+		k.Index = small.Draw(t, label+"index")
+	case KindDone:
+		k.Generation, k.ID = small.Draw(t, label+"generation"), strong.RequestID{StampMS: int64(small.Draw(t, label+"stamp")), Nonce: [16]byte{rapid.Byte().Draw(t, label+"nonce")}}
+	case KindValue:
+		k.Generation = small.Draw(t, label+"generation")
 	}
 	return k
 }
@@ -129,6 +146,14 @@ func (k Key) encode() []byte {
 		return appendLeafKey(nil, k.Partition, k.Leaf, k.Bucket, k.Key)
 	case KindHint:
 		return appendHintKey(nil, k.Partition, k.Target, k.Bucket, k.Key)
+	case KindEntry:
+		return appendEntryKey(nil, k.Partition, k.Index)
+	case KindHard:
+		return appendHardKey(nil, k.Partition)
+	case KindValue:
+		return appendValueKey(nil, k.Partition, k.Generation, k.Bucket, k.Key)
+	case KindDone:
+		return appendDoneKey(nil, k.Partition, k.Generation, k.ID)
 	}
 	return appendRecordKey(nil, k.Partition, k.Bucket, k.Key)
 }
@@ -138,7 +163,8 @@ func TestKeyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawKey(t, "a"), drawKey(t, "b")
 		want := cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Leaf, b.Leaf),
-			bytes.Compare(a.Target[:], b.Target[:]), cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
+			bytes.Compare(a.Target[:], b.Target[:]), cmp.Compare(a.Index, b.Index), cmp.Compare(a.Generation, b.Generation),
+			cmp.Compare(a.ID.StampMS, b.ID.StampMS), bytes.Compare(a.ID.Nonce[:], b.ID.Nonce[:]), cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
 		if got := bytes.Compare(a.encode(), b.encode()); got != want {
 			t.Fatalf("%+v against %+v: %d, want %d", a, b, got, want)
 		}
@@ -164,6 +190,10 @@ func FuzzDecodeKey(f *testing.F) {
 	f.Add(appendLeafKey(nil, 7, 1, 9, []byte("k")))
 	f.Add(appendHintKey(nil, 7, hashring.SID{1}, 9, []byte("k")))
 	f.Add(appendHLCKey(nil, 3))
+	f.Add(appendEntryKey(nil, 7, 1))
+	f.Add(appendHardKey(nil, 7))
+	f.Add(appendValueKey(nil, 7, 1, 9, []byte("k")))
+	f.Add(appendDoneKey(nil, 7, 1, strong.RequestID{StampMS: 1}))
 	f.Add([]byte{0, 0, 0, 1, byte(KindHint), 1, 2, 3})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, err := DecodeKey(b)

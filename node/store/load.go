@@ -45,6 +45,10 @@ func (s *Store) load(l core.Load) core.Loaded {
 		return s.loadPurgeable(&l)
 	case core.LoadScrubRecords, core.LoadScrubLeaves:
 		return s.loadScrub(&l)
+	case core.LoadStrong:
+		return s.loadStrong(&l)
+	case core.LoadStrongLive:
+		return s.loadStrongLive(&l)
 	}
 	var r util.Range
 	var row func(key, value []byte, brief bool) (core.Row, error)

@@ -75,9 +75,14 @@ type Store struct {
 	illOnce sync.Once
 	writers sync.Pool // *commit
 	rows    *rowCache
+	logs    logs
+	sweeper sweeper
 }
 
-var _ core.Engine = (*Store)(nil)
+var (
+	_ core.Engine       = (*Store)(nil)
+	_ core.StrongEngine = (*Store)(nil)
+)
 
 // Open opens the data directory dir; a missing or empty one is formatted under a
 // new random sid. The boot count is one higher, durably, when it returns. Errors:
@@ -227,6 +232,7 @@ func (s *Store) Close() error {
 	if !s.inUse.close() {
 		return nil
 	}
+	s.sweeper.done.Wait()
 	return errors.Join(s.closeDatabase(), s.disk.Close())
 }
 

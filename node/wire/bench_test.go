@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // The messages of a PUT and a GET, and the allocations their decoding may cost:
@@ -20,6 +21,8 @@ var dataPath = []struct {
 	{"read_reply", core.Message{Kind: core.MsgReadReply, RingVersion: 9, Epoch: 3, ID: 5, Object: sample(80)}, 1},
 	{"forward", core.Message{Kind: core.MsgForward, RingVersion: 9, Epoch: 3, ID: 5, Timeout: time.Second, Request: &core.Request{Op: core.OpPut,
 		Bucket: "default", Key: []byte("user:0000012345"), Value: make([]byte, 80)}}, 2}, // request, bucket name
+	{"strong_append", core.Message{Kind: core.MsgStrong, RingVersion: 9, Partition: 3, Strong: []*strong.Message{appendOf(8, 80)}}, 4}, // entries, two lists, message
+	{"strong_ack", core.Message{Kind: core.MsgStrong, RingVersion: 9, Partition: 3, Strong: []*strong.Message{{Kind: strong.MsgAppendAck, Epoch: 3, Match: 9, Full: true}}}, 2},
 }
 
 func TestAllocations(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // The messages between a client and a node, by frames. docs/FRAMES.md has the byte
@@ -18,7 +19,8 @@ import (
 
 // ClientMin and ClientMax are the versions of these messages that this binary
 // speaks. The hello picks one for a connection.
-const ClientMin, ClientMax uint16 = 1, 1
+// Version 2 brought strong buckets: an increment, and Strong in replies.
+const ClientMin, ClientMax uint16 = 1, 2
 
 // Bounds of what the decoders accept. Those of a request are wider than the
 // contract's, so that what is too long is refused by the contract's own error.
@@ -46,10 +48,11 @@ const (
 	ClientPut
 	ClientDelete
 	ClientRing
+	ClientIncrement // of a counter; from version 2 on
 	clientOpEnd
 )
 
-var clientOpNames = [clientOpEnd]string{"", "get", "head", "put", "delete", "ring"}
+var clientOpNames = [clientOpEnd]string{"", "get", "head", "put", "delete", "ring", "increment"}
 
 func (o ClientOp) String() string {
 	if o < clientOpEnd {
@@ -59,7 +62,7 @@ func (o ClientOp) String() string {
 }
 
 // Write tells that the operation may change something.
-func (o ClientOp) Write() bool { return o == ClientPut || o == ClientDelete }
+func (o ClientOp) Write() bool { return o == ClientPut || o == ClientDelete || o == ClientIncrement }
 
 // ClientRequest is one request of a client. The zero value of each member but Op,
 // Bucket and Key means that it is not given. Nothing is checked here beyond the
@@ -82,6 +85,7 @@ type ClientRequest struct {
 	IfNoneMatch    string
 	IdempotencyKey string
 	RingVersion    uint64
+	Delta          int64 // of an increment
 }
 
 // ClientReply is the verdict on one request. With Status 400 and above, Code and
@@ -118,6 +122,21 @@ type ClientReply struct {
 	Size        uint64          // bytes of the value; of HEAD too
 	Value       []byte          // status 200, but of HEAD
 	Values      []ClientSibling // status 300, newest first
+
+	// Strong is what strong buckets have to tell; a connection of version 1 cannot carry
+	// it, and whoever encodes for one leaves it zero.
+	Strong ClientStrong
+}
+
+// ClientStrong belongs to a reply of a strong bucket; zero: it is of none.
+type ClientStrong struct {
+	Version strong.Version // the ETag; zero: there is none
+	Level   core.Level     // of a read: how it was done
+	Stale   bool           // Applied is the log index that a stale read shows
+	Applied uint64
+	Again   bool // of a write: it was done before, by another copy of the request
+	Counted bool // Count is the counter after an increment
+	Count   int64
 }
 
 // ClientReceipt is quorum.Receipt.

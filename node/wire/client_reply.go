@@ -24,8 +24,52 @@ const (
 	crpValue
 	crpNames         // failed and owners
 	crpValues        // of a 300
-	crpUnused uint16 = 3 << 14
+	crpStrong        // from version 2 on
+	crpUnused uint16 = 1 << 15
 )
+
+// Flags of what a reply has of strong buckets; the highest three bits are the level.
+const (
+	crsVersion byte = 1 << iota
+	crsStale
+	crsAgain
+	crsCounted
+	crsKnown      = crsVersion | crsStale | crsAgain | crsCounted
+	crsLevel byte = 5 // shift
+)
+
+func appendClientStrong(dst []byte, s *ClientStrong) []byte {
+	f := bitIf(!s.Version.IsZero(), crsVersion) | bitIf(s.Stale, crsStale) | bitIf(s.Again, crsAgain) | bitIf(s.Counted, crsCounted)
+	dst = append(dst, f|byte(s.Level)<<crsLevel)
+	if f&crsVersion != 0 {
+		dst = appendVersion(dst, s.Version)
+	}
+	if f&crsStale != 0 {
+		dst = binary.AppendUvarint(dst, s.Applied)
+	}
+	if f&crsCounted != 0 {
+		dst = binary.AppendVarint(dst, s.Count)
+	}
+	return dst
+}
+
+func (d *decoder) clientStrong(s *ClientStrong) {
+	f := d.flags(crsKnown | 7<<crsLevel)
+	s.Level = core.Level(f >> crsLevel)
+	s.Stale, s.Again, s.Counted = f&crsStale != 0, f&crsAgain != 0, f&crsCounted != 0
+	if f&crsVersion != 0 {
+		s.Version = d.version()
+	}
+	if f&crsStale != 0 {
+		s.Applied = d.uvarint()
+	}
+	if f&crsCounted != 0 {
+		s.Count = d.varint()
+	}
+	if s.Level > core.LevelStale || f == 0 || f&crsVersion != 0 && s.Version.IsZero() {
+		d.fail()
+	}
+}
 
 // texts of a reply, each with its length in front of the block.
 func (r *ClientReply) texts() [5]*string {
@@ -35,7 +79,7 @@ func (r *ClientReply) texts() [5]*string {
 // AppendClientReply appends r:
 //
 //	status(2) flags(2) request id(16)
-//	[retry after ms] [receipt: six numbers] [etag(8)] [siblings] [ring version] [epoch, partition] [size] [counts of failed and owners]
+//	[retry after ms] [receipt: six numbers] [etag(8)] [siblings] [ring version] [epoch, partition] [size] [strong] [counts of failed and owners]
 //	length of served by, context, content type, code, detail; of each failed node and reason, of each owner
 //	all texts in that order
 //	values: count, each actor(8) counter hlc(8) content type length, value length, content type, value
@@ -65,6 +109,7 @@ func AppendClientReply(dst []byte, r *ClientReply) []byte {
 	set(len(r.Value) != 0, crpValue)
 	set(len(r.Failed)+len(r.Owners) != 0, crpNames)
 	set(len(r.Values) != 0, crpValues)
+	set(r.Strong != ClientStrong{}, crpStrong)
 	dst = append(dst, byte(r.Status>>8), byte(r.Status), byte(f>>8), byte(f))
 	dst = append(dst, r.RequestID[:]...)
 	if f&crpRetryAfter != 0 {
@@ -87,6 +132,9 @@ func AppendClientReply(dst []byte, r *ClientReply) []byte {
 	}
 	if f&crpSize != 0 {
 		dst = binary.AppendUvarint(dst, r.Size)
+	}
+	if f&crpStrong != 0 {
+		dst = appendClientStrong(dst, &r.Strong)
 	}
 	if f&crpNames != 0 {
 		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(len(r.Failed))), uint64(len(r.Owners)))
@@ -152,7 +200,7 @@ const minClientValue = 8 + 1 + 8 + 1 + 1
 
 // ClientReplySize is at least the encoded size of r, without encoding it.
 func ClientReplySize(r *ClientReply) int {
-	n := 128 + len(r.Value) + len(r.Token)
+	n := 192 + len(r.Value) + len(r.Token)
 	for _, t := range r.texts() {
 		n += len(*t)
 	}
@@ -217,6 +265,9 @@ func (d *decoder) clientReply(r *ClientReply) {
 	}
 	if f&crpSize != 0 {
 		r.Size = d.nonZero(d.uvarint())
+	}
+	if f&crpStrong != 0 {
+		d.clientStrong(&r.Strong)
 	}
 	failed, owners := 0, 0
 	if f&crpNames != 0 {

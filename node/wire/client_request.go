@@ -26,7 +26,7 @@ const (
 	_
 	_
 	_
-	crqEnd
+	crqDelta // of an increment; from version 2 on
 )
 
 // texts are the optional texts of a request in the order of their flags.
@@ -37,7 +37,7 @@ func (r *ClientRequest) texts() [7]*string {
 // AppendClientRequest appends r, which passes Check:
 //
 //	op(1) flags(2) bucket length(1) key length(uvarint)
-//	[r w pw (uvarint each)] [ttl ns (uvarint)] [timeout ns (uvarint)] [ring version (uvarint)]
+//	[r w pw (uvarint each)] [ttl ns (uvarint)] [timeout ns (uvarint)] [ring version (uvarint)] [delta (varint)]
 //	[length of each text that is given (uvarint)]
 //	bucket, texts, key, value to the end
 func AppendClientRequest(dst []byte, r *ClientRequest) []byte {
@@ -56,6 +56,7 @@ func AppendClientRequest(dst []byte, r *ClientRequest) []byte {
 	set(r.TTL != 0, crqTTL)
 	set(r.Timeout != 0, crqTimeout)
 	set(r.RingVersion != 0, crqRing)
+	set(r.Op == ClientIncrement && r.Delta != 0, crqDelta)
 	for i, t := range texts {
 		set(*t != "", crqTexts<<i)
 	}
@@ -72,6 +73,9 @@ func AppendClientRequest(dst []byte, r *ClientRequest) []byte {
 	}
 	if f&crqRing != 0 {
 		dst = binary.AppendUvarint(dst, r.RingVersion)
+	}
+	if f&crqDelta != 0 {
+		dst = binary.AppendVarint(dst, r.Delta)
 	}
 	for _, t := range texts {
 		if *t != "" {
@@ -108,7 +112,7 @@ func DecodeClientRequest(b []byte, r *ClientRequest, cache *TextCache) error {
 func (d *decoder) clientRequest(r *ClientRequest, cache *TextCache) {
 	r.Op = ClientOp(d.upTo(byte(clientOpEnd - 1)))
 	f := d.u16()
-	if r.Op == 0 || f&crqEnd != 0 || f&crqSloppy != 0 && f&crqStrict != 0 {
+	if r.Op == 0 || f&crqDelta != 0 && r.Op != ClientIncrement || f&crqSloppy != 0 && f&crqStrict != 0 {
 		d.fail()
 		return
 	}
@@ -132,6 +136,9 @@ func (d *decoder) clientRequest(r *ClientRequest, cache *TextCache) {
 	}
 	if f&crqRing != 0 {
 		r.RingVersion = d.nonZero(d.uvarint())
+	}
+	if f&crqDelta != 0 {
+		r.Delta = int64(d.nonZero(uint64(d.varint())))
 	}
 	texts := r.texts()
 	var lengths [len(texts)]int

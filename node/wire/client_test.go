@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // goldenRequests are requests with each member given, and with none.
@@ -24,6 +25,8 @@ func goldenRequests() []ClientRequest {
 			W: 2, PW: 1, Sloppy: core.Yes, TTL: time.Hour, Timeout: 250 * time.Millisecond, OwnerOnly: true, IfMatch: "*", IdempotencyKey: "1-a", RingVersion: 1},
 		{Op: ClientDelete, Bucket: "default", Key: []byte{0, 255}, Context: "token"},
 		{Op: ClientRing, IfNoneMatch: `"7"`},
+		{Op: ClientIncrement, Bucket: "counters", Key: []byte("k"), Delta: -3, RingVersion: 1, IdempotencyKey: "1-a"},
+		{Op: ClientIncrement, Bucket: "counters", Key: []byte("k")},
 	}
 }
 
@@ -36,11 +39,14 @@ func goldenReplies() []ClientReply {
 		{Status: 503, Outcome: core.NotApplied, Retryable: true, Code: "quorum_unavailable", Detail: "need 2, got 1", RetryAfter: time.Second, Quorum: true,
 			Receipt: ClientReceipt{N: 3, Need: 2, Acks: 1}, Failed: []ClientFailure{{"n2", "unreachable"}, {"n3", "timeout"}}, Owners: []string{"n1", "n2"}, ServedBy: "n1"},
 		{Status: 500, Outcome: core.Unknown, Code: "internal"},
+		{Status: 200, Strong: ClientStrong{Version: strong.Version{Incarnation: 1, Epoch: 300, Index: 70_000}, Level: core.LevelStale, Stale: true, Applied: 70_001}, Size: 1, Value: []byte("v")},
+		{Status: 200, Outcome: core.Applied, Strong: ClientStrong{Again: true, Counted: true, Count: -3}},
+		{Status: 404, Code: "key_not_found", Strong: ClientStrong{Level: core.LevelQuorum}},
 	}
 }
 
-// The bytes of version 1. A change here breaks clients: raise ClientMax, and keep
-// speaking the old one.
+// The bytes of versions 1 and 2, of which the second only adds. A change here breaks
+// clients: raise ClientMax, and keep speaking the old ones.
 func TestGoldenClientBytes(t *testing.T) {
 	var out bytes.Buffer
 	for _, q := range goldenRequests() {

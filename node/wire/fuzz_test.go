@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // The decoders never panic, and what they take is canonical: it encodes to the
@@ -58,6 +59,31 @@ func FuzzDecodeRecord(f *testing.F) {
 		for _, in := range [][]byte{b, sealed(b)} {
 			if o, err := DecodeRecord(in); err == nil && !bytes.Equal(AppendRecord(nil, o), in) {
 				t.Fatalf("%x decodes to %v", in, o)
+			}
+		}
+	})
+}
+
+// FuzzDecodeStrong likewise reads the input as a row of each kind of a strong partition.
+func FuzzDecodeStrong(f *testing.F) {
+	e := goldenEntry(300)
+	for _, b := range [][]byte{AppendStrongEntry(nil, e), AppendStrongValue(nil, e.Value), AppendCompletion(nil, e.Done), AppendHard(nil, &strong.Hard{Promised: 300})} {
+		f.Add(b)
+		f.Add(b[:len(b)-4])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, in := range [][]byte{b, sealed(b)} {
+			if e, err := DecodeStrongEntry(in); err == nil && !bytes.Equal(AppendStrongEntry(nil, e), in) {
+				t.Fatalf("%x decodes to %v", in, e)
+			}
+			if v, err := DecodeStrongValue(in); err == nil && !bytes.Equal(AppendStrongValue(nil, v), in) {
+				t.Fatalf("%x decodes to %v", in, v)
+			}
+			if c, err := DecodeCompletion(in); err == nil && !bytes.Equal(AppendCompletion(nil, c), in) {
+				t.Fatalf("%x decodes to %v", in, c)
+			}
+			if h, err := DecodeHard(in); err == nil && !bytes.Equal(AppendHard(nil, &h), in) {
+				t.Fatalf("%x decodes to %v", in, h)
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -108,6 +109,9 @@ func genRequest(t *rapid.T) *core.Request {
 		r.List = core.ListRequest{Prefix: bytesOf(t, "prefix", 0, 9), Start: bytesOf(t, "start", 0, 9), After: bytesOf(t, "after", 0, 9),
 			Limit: rapid.IntRange(0, core.MaxListLimit).Draw(t, "limit"), Values: rapid.Bool().Draw(t, "values")}
 	}
+	if rapid.Bool().Draw(t, "strong") {
+		genStrongRequest(t, r)
+	}
 	return r
 }
 
@@ -144,6 +148,11 @@ func genReply(t *rapid.T) *core.Reply {
 		for range rapid.IntRange(0, 3).Draw(t, "list rows") {
 			r.List.Rows = append(r.List.Rows, core.ListRow{Key: bytesOf(t, "key", 1, 9), Object: maybeObject(t)})
 		}
+	}
+	if rapid.Bool().Draw(t, "strong") {
+		genStrongReply(t, r)
+	} else {
+		r.Code = min(r.Code, core.ClockSkew)
 	}
 	return r
 }
@@ -189,6 +198,11 @@ func genMessage(t *rapid.T, k core.Kind) core.Message {
 			m.Cursor = bytesOf(t, "last", 0, 30)
 		}
 		m.Rows, m.More = genRows(t, true), rapid.Bool().Draw(t, "more")
+		for i := range m.Rows {
+			if k == core.MsgScanReply && rapid.Bool().Draw(t, "strong row") {
+				m.Rows[i].Strong = genStrongValue(t)
+			}
+		}
 	case core.MsgHintDone:
 		m.Rows = genRows(t, false)
 	}
@@ -211,6 +225,10 @@ func genMessage(t *rapid.T, k core.Kind) core.Message {
 		m.Round = genRound(t, k == core.MsgRoundWord)
 	case core.MsgMark, core.MsgMarkMet:
 		m.Gen = rapid.Uint64().Draw(t, "generation")
+	case core.MsgStrong:
+		for range rapid.IntRange(1, 3).Draw(t, "strong messages") {
+			m.Strong = append(m.Strong, genStrong(t, strong.MessageKind(rapid.IntRange(1, int(strong.MessageKindCount)-1).Draw(t, "strong kind"))))
+		}
 	}
 	if k == core.MsgRead || k == core.MsgReadReply {
 		m.Fallback = rapid.Bool().Draw(t, "fallback")

@@ -14,6 +14,7 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -25,6 +26,10 @@ func TestGoldenBytes(t *testing.T) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "record %s\n", hex.EncodeToString(AppendRecord(nil, sample(5))))
 	fmt.Fprintf(&out, "record of a tombstone %s\n", hex.EncodeToString(AppendRecord(nil, tombstone())))
+	fmt.Fprintf(&out, "log entry %s\n", hex.EncodeToString(AppendStrongEntry(nil, goldenEntry(300))))
+	fmt.Fprintf(&out, "strong value %s\n", hex.EncodeToString(AppendStrongValue(nil, goldenEntry(300).Value)))
+	fmt.Fprintf(&out, "completion record %s\n", hex.EncodeToString(AppendCompletion(nil, goldenEntry(300).Done)))
+	fmt.Fprintf(&out, "hard row %s\n", hex.EncodeToString(AppendHard(nil, &strong.Hard{Promised: 9, Base: strong.Position{Epoch: 8, Index: 200}, Commit: 400, Applied: 399, LogTimeMS: 1_700_000_000_000, Generation: 7, Sum: 5, Diverged: true})))
 	for _, m := range goldenMessages() {
 		b := AppendMessage(nil, &m)
 		if _, err := DecodeMessage(b); err != nil {
@@ -71,6 +76,7 @@ func goldenMessages() (all []core.Message) {
 		m.Reply = goldenReply(sid)
 		m.N, m.Gen, m.Exchange = 3, 77, goldenExchange(antientropy.MsgOpenReply)
 		m.Round = &core.RoundWords{Report: &antientropy.Report{Ask: 8, Boot: 7, Epoch: 4, Generation: 2, Hints: 1, Marks: 300, Cut: sample(0).Context, WallMS: 1_700_000_000_000}}
+		m.Strong = goldenStrong()
 		all = append(all, m)
 	}
 	for k := range antientropy.KindCount {
@@ -82,7 +88,14 @@ func goldenMessages() (all []core.Message) {
 	}
 	list := core.Message{Kind: core.MsgForward, Request: &core.Request{Op: core.OpList, Bucket: "b",
 		List: core.ListRequest{Prefix: []byte("p"), Start: []byte("s"), After: []byte("a"), Limit: 10, Values: true}}}
-	return append(all, list)
+	strongest := &core.Request{Op: core.OpIncrement, Bucket: "b", Key: []byte("k"), Level: core.LevelQuorum, Delta: -5, StrongID: strong.RequestID{StampMS: 1_700_000_000_000, Nonce: [16]byte{7}},
+		If: strong.Condition{IfMatch: strong.Version{Incarnation: 1, Epoch: 8, Index: 300}, Or: []strong.Version{{Incarnation: 1, Epoch: 8, Index: 301}}, IfPresent: true, IfNoneMatch: true}}
+	value := goldenEntry(300).Value
+	reply := goldenReply(sid)
+	reply.Code, reply.Inspect[0].Version, reply.List.Rows[1].Strong = core.PrimaryChanged, value.Version, value
+	reply.Strong = &core.StrongReply{Version: value.Version, Value: value, Count: -7, Level: core.LevelStale, Applied: 300, Again: true}
+	return append(all, list, core.Message{Kind: core.MsgForward, Request: strongest}, core.Message{Kind: core.MsgForwarded, Reply: reply},
+		core.Message{Kind: core.MsgScanReply, Rows: []core.Row{{Bucket: 12, Key: []byte("row"), Strong: value}}})
 }
 
 // goldenExchange has every field set; a kind takes those that it carries.

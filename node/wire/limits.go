@@ -23,10 +23,13 @@ import (
 const (
 	// ProtocolMin and ProtocolMax are the message versions this binary speaks. The
 	// hello exchanges them.
-	ProtocolMin, ProtocolMax uint16 = 2, 3
+	ProtocolMin, ProtocolMax uint16 = 2, 4
 	// protocolConvergence brought exchanges, purge rounds and marks. The rest is as it
 	// was, so that a cluster can be upgraded node by node.
 	protocolConvergence uint16 = 3
+	// protocolStrong brought the messages of strong partitions, and what requests and
+	// replies have of strong buckets.
+	protocolStrong uint16 = 4
 	// RecordFormat is the first byte of every stored record.
 	RecordFormat = 1
 )
@@ -79,7 +82,7 @@ func SizeHint(m *core.Message) int {
 	n := 64 + len(m.Key) + len(m.Prefix) + len(m.Cursor) + m.Object.Size()
 	for i := range m.Rows {
 		r := &m.Rows[i]
-		n += 48 + len(r.Key) + len(r.Cursor) + r.Object.Size()
+		n += 48 + len(r.Key) + len(r.Cursor) + r.Object.Size() + r.Strong.Size()
 	}
 	if x := m.Exchange; x != nil {
 		n += int(x.Size())
@@ -87,19 +90,25 @@ func SizeHint(m *core.Message) int {
 	if w := m.Round; w != nil {
 		n += roundSize(w)
 	}
+	for _, s := range m.Strong {
+		n += s.Size()
+	}
 	if q := m.Request; q != nil {
 		n += 128 + len(q.Bucket) + len(q.Key) + len(q.Value) + len(q.ContentType) + vectorSize(q.Context.Seen) + vectorSize(q.After.Seen) +
-			len(q.List.Prefix) + len(q.List.Start) + len(q.List.After)
+			len(q.List.Prefix) + len(q.List.Start) + len(q.List.After) + 30*len(q.If.Or)
 	}
 	if r := m.Reply; r != nil {
 		n += 128 + len(r.Detail) + r.Object.Size() + vectorSize(r.Context.Seen) + 17*len(r.Failed) + 16*len(r.Owners)
 		for i := range r.Inspect {
 			n += 56 + vectorSize(version.Vector(r.Inspect[i].Dots))
 		}
+		if r.Strong != nil {
+			n += 64 + r.Strong.Value.Size()
+		}
 		if r.List != nil {
 			n += 16 + len(r.List.Next)
 			for i := range r.List.Rows {
-				n += 16 + len(r.List.Rows[i].Key) + r.List.Rows[i].Object.Size()
+				n += 16 + len(r.List.Rows[i].Key) + r.List.Rows[i].Object.Size() + r.List.Rows[i].Strong.Size()
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
@@ -32,17 +33,39 @@ var messageFlags = [core.KindCount]byte{
 // A message is sent as that, so that it is understood by all who can: from convergence
 // on core sends the newer kinds only once all stores of the ring know them.
 func protocolOf(k core.Kind) uint16 {
-	if k >= core.MsgExchange {
+	switch {
+	case k >= core.MsgStrong:
+		return protocolStrong
+	case k >= core.MsgExchange:
 		return protocolConvergence
 	}
 	return ProtocolMin
+}
+
+// protocolFor is the version that m is sent as: that of its kind, or the one that
+// strong buckets came with if it says anything of those. They are made only when all
+// stores know it.
+func protocolFor(m *core.Message) uint16 {
+	strong := false
+	switch m.Kind {
+	case core.MsgForward:
+		strong = strongRequest(m.Request)
+	case core.MsgForwarded:
+		strong = m.Reply != nil && strongReply(m.Reply)
+	case core.MsgScanReply:
+		strong = slices.ContainsFunc(m.Rows, func(r core.Row) bool { return r.Strong != nil })
+	}
+	if strong {
+		return protocolStrong
+	}
+	return protocolOf(m.Kind)
 }
 
 // AppendMessage appends m as the body of a frame: version, kind, what is in every
 // message, then the fields of its kind. From, To and Request.Waiter stay behind.
 // What m points at is valid; m is of a known kind.
 func AppendMessage(dst []byte, m *core.Message) []byte {
-	dst = append(dst, byte(protocolOf(m.Kind)), byte(m.Kind))
+	dst = append(dst, byte(protocolFor(m)), byte(m.Kind))
 	dst = binary.AppendUvarint(dst, m.RingVersion)
 	dst = binary.AppendUvarint(dst, m.Epoch)
 	dst = binary.AppendUvarint(dst, uint64(m.Partition))
@@ -98,6 +121,8 @@ func appendBody(dst []byte, m *core.Message) []byte {
 		return appendRound(dst, m.Round, m.Kind == core.MsgRoundWord)
 	case core.MsgMark, core.MsgMarkMet:
 		return binary.AppendUvarint(dst, m.Gen)
+	case core.MsgStrong:
+		return appendStrong(dst, m.Strong)
 	}
 	return dst // hint notice: the head says it all
 }
@@ -128,12 +153,13 @@ func DecodeMessage(b []byte) (core.Message, error) {
 	if m.Kind == 0 || m.Kind >= core.KindCount {
 		return core.Message{}, fmt.Errorf("%w: message kind %d", ErrMalformed, b[1])
 	}
-	if v := uint16(b[0]); v != protocolOf(m.Kind) {
+	v := uint16(b[0])
+	if v != protocolOf(m.Kind) && v != protocolStrong {
 		return core.Message{}, fmt.Errorf("%w: %s message of version %d", ErrMalformed, m.Kind, v)
 	}
 	d.head(&m)
-	d.body(&m)
-	if !d.done() {
+	d.body(&m, v == protocolStrong)
+	if !d.done() || v != protocolFor(&m) {
 		return core.Message{}, fmt.Errorf("%w: %s message of %d bytes", ErrMalformed, m.Kind, len(b))
 	}
 	return m, nil
@@ -161,7 +187,9 @@ func (d *decoder) reason() quorum.Reason {
 
 var unknownReason = quorum.Reason(255).String()
 
-func (d *decoder) body(m *core.Message) {
+// body reads the fields of a kind; strong tells whether it may say something of strong
+// buckets.
+func (d *decoder) body(m *core.Message, strong bool) {
 	var f byte
 	if known := messageFlags[m.Kind]; known != 0 {
 		f = d.flags(known)
@@ -187,11 +215,11 @@ func (d *decoder) body(m *core.Message) {
 	case core.MsgForward:
 		m.Timeout = d.duration()
 		m.Echo = d.echo()
-		m.Request = d.request()
+		m.Request = d.request(strong)
 	case core.MsgForwarded:
 		m.Echo = d.echo()
 		if d.flags(1) != 0 {
-			m.Reply = d.reply()
+			m.Reply = d.reply(strong)
 		}
 	case core.MsgScan:
 		m.Bucket = hashring.BucketID(d.uvarint())
@@ -207,17 +235,19 @@ func (d *decoder) body(m *core.Message) {
 		m.Target = d.sid()
 	case core.MsgScanReply:
 		m.Cursor = d.bytes(MaxCursor)
-		m.Rows = d.rows(true)
+		m.Rows = d.rows(true, strong)
 	case core.MsgHintPage:
-		m.Rows = d.rows(true)
+		m.Rows = d.rows(true, false)
 	case core.MsgHintDone:
-		m.Rows = d.rows(false)
+		m.Rows = d.rows(false, false)
 	case core.MsgExchange:
 		m.N, m.Exchange = d.exchange()
 	case core.MsgRoundAsk, core.MsgRoundWord:
 		m.Round = d.round(m.Kind == core.MsgRoundWord)
 	case core.MsgMark, core.MsgMarkMet:
 		m.Gen = d.uvarint()
+	case core.MsgStrong:
+		m.Strong = d.strong()
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -18,6 +19,7 @@ const (
 	repServedBy
 	repList
 	repComplete // of the list
+	repStrong   // from protocolStrong on, as are strong values in the list and versions in the inspection
 	repKnown    = repObject | repContext | repNothingWritten | repServedBy | repList | repComplete
 )
 
@@ -25,8 +27,71 @@ const (
 const (
 	insFallback byte = 1 << iota
 	insInSync
-	insKnown = insFallback | insInSync
+	insVersion // of a strong bucket
+	insKnown   = insFallback | insInSync
 )
+
+// Flags of a row of a list.
+const (
+	lisObject byte = 1 << iota
+	lisStrong
+)
+
+// Flags of what a reply has of strong buckets only.
+const (
+	rpsVersion byte = 1 << iota
+	rpsValue
+	rpsCount
+	rpsApplied
+	rpsAgain
+	rpsKnown = rpsVersion | rpsValue | rpsCount | rpsApplied | rpsAgain
+)
+
+// strongReply tells that a reply has what only strong buckets know.
+func strongReply(r *core.Reply) bool {
+	return r.Code > core.ClockSkew || r.Strong != nil ||
+		slices.ContainsFunc(r.Inspect, func(x core.InspectRow) bool { return !x.Version.IsZero() }) ||
+		r.List != nil && slices.ContainsFunc(r.List.Rows, func(x core.ListRow) bool { return x.Strong != nil })
+}
+
+func appendStrongReply(dst []byte, s *core.StrongReply) []byte {
+	f := bitIf(!s.Version.IsZero(), rpsVersion) | bitIf(s.Value != nil, rpsValue) | bitIf(s.Count != 0, rpsCount) |
+		bitIf(s.Applied != 0, rpsApplied) | bitIf(s.Again, rpsAgain)
+	dst = append(dst, f, byte(s.Level))
+	if f&rpsVersion != 0 {
+		dst = appendVersion(dst, s.Version)
+	}
+	if f&rpsCount != 0 {
+		dst = binary.AppendVarint(dst, s.Count)
+	}
+	if f&rpsApplied != 0 {
+		dst = binary.AppendUvarint(dst, s.Applied)
+	}
+	if f&rpsValue != 0 {
+		dst = appendStrongValue(dst, s.Value)
+	}
+	return dst
+}
+
+func (d *decoder) strongReply() *core.StrongReply {
+	f := d.flags(rpsKnown)
+	s := &core.StrongReply{Level: core.Level(d.upTo(byte(core.LevelStale))), Again: f&rpsAgain != 0}
+	if f&rpsVersion != 0 {
+		if s.Version = d.version(); s.Version.IsZero() {
+			d.fail()
+		}
+	}
+	if f&rpsCount != 0 {
+		s.Count = int64(d.nonZero(uint64(d.varint())))
+	}
+	if f&rpsApplied != 0 {
+		s.Applied = d.nonZero(d.uvarint())
+	}
+	if f&rpsValue != 0 {
+		s.Value = d.strongValue()
+	}
+	return s
+}
 
 const (
 	minFailure = 16 + 1
@@ -36,7 +101,8 @@ const (
 
 func appendReply(dst []byte, r *core.Reply) []byte {
 	f := bitIf(r.Object != nil, repObject) | bitIf(!isZero(&r.Context), repContext) | bitIf(r.NothingWritten, repNothingWritten) |
-		bitIf(!r.ServedBy.IsZero(), repServedBy) | bitIf(r.List != nil, repList) | bitIf(r.List != nil && r.List.Complete, repComplete)
+		bitIf(!r.ServedBy.IsZero(), repServedBy) | bitIf(r.List != nil, repList) | bitIf(r.List != nil && r.List.Complete, repComplete) |
+		bitIf(r.Strong != nil, repStrong)
 	dst = append(dst, byte(r.Code), byte(r.Outcome), f)
 	dst = appendString(dst, clip(r.Detail))
 	dst = binary.AppendUvarint(dst, r.RingVersion)
@@ -68,6 +134,9 @@ func appendReply(dst []byte, r *core.Reply) []byte {
 	if r.Object != nil {
 		dst = AppendObject(dst, r.Object)
 	}
+	if r.Strong != nil {
+		dst = appendStrongReply(dst, r.Strong)
+	}
 	return dst
 }
 
@@ -84,11 +153,14 @@ func appendInspect(dst []byte, rows []core.InspectRow) []byte {
 	for i := range rows {
 		r := &rows[i]
 		dst = append(dst, r.Store[:]...)
-		dst = append(dst, bitIf(r.Fallback, insFallback)|bitIf(r.InSync, insInSync), byte(r.State))
+		dst = append(dst, bitIf(r.Fallback, insFallback)|bitIf(r.InSync, insInSync)|bitIf(!r.Version.IsZero(), insVersion), byte(r.State))
 		dst = binary.BigEndian.AppendUint64(dst, r.Hash)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(r.HLC))
 		dst = binary.AppendVarint(dst, int64(r.Size))
 		dst = appendVector(dst, r.Dots)
+		if !r.Version.IsZero() {
+			dst = appendVersion(dst, r.Version)
+		}
 	}
 	return dst
 }
@@ -98,17 +170,25 @@ func appendList(dst []byte, l *core.ListPage) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(l.Rows)))
 	for i := range l.Rows {
 		r := &l.Rows[i]
-		dst = append(appendBytes(dst, r.Key), bitIf(r.Object != nil, 1))
+		dst = append(appendBytes(dst, r.Key), bitIf(r.Object != nil, lisObject)|bitIf(r.Strong != nil, lisStrong))
 		if r.Object != nil {
 			dst = AppendObject(dst, r.Object)
+		}
+		if r.Strong != nil {
+			dst = appendStrongValue(dst, r.Strong)
 		}
 	}
 	return dst
 }
 
-func (d *decoder) reply() *core.Reply {
-	r := &core.Reply{Code: core.Code(d.upTo(byte(core.CodeCount - 1))), Outcome: core.Outcome(d.upTo(byte(core.Unknown)))}
-	f := d.flags(repKnown)
+// reply reads one; strong tells whether it may be of a strong bucket.
+func (d *decoder) reply(strong bool) *core.Reply {
+	codes, known := core.ClockSkew, repKnown
+	if strong {
+		codes, known = core.CodeCount-1, repKnown|repStrong
+	}
+	r := &core.Reply{Code: core.Code(d.upTo(byte(codes))), Outcome: core.Outcome(d.upTo(byte(core.Unknown)))}
+	f := d.flags(known)
 	if f&repComplete != 0 && f&repList == 0 {
 		d.fail()
 	}
@@ -132,13 +212,16 @@ func (d *decoder) reply() *core.Reply {
 	}
 	r.Failed = d.failures()
 	r.Owners = d.sids()
-	r.Inspect = d.inspect()
+	r.Inspect = d.inspect(insKnown | bitIf(strong, insVersion))
 	if f&repList != 0 {
-		r.List = d.list()
+		r.List = d.list(lisObject | bitIf(strong, lisStrong))
 		r.List.Complete = f&repComplete != 0
 	}
 	if f&repObject != 0 {
 		r.Object = d.object()
+	}
+	if f&repStrong != 0 {
+		r.Strong = d.strongReply()
 	}
 	return r
 }
@@ -167,7 +250,7 @@ func (d *decoder) sids() []hashring.SID {
 	return out
 }
 
-func (d *decoder) inspect() []core.InspectRow {
+func (d *decoder) inspect(known byte) []core.InspectRow {
 	n := d.count(MaxStores, minInspect)
 	if n == 0 {
 		return nil
@@ -176,13 +259,18 @@ func (d *decoder) inspect() []core.InspectRow {
 	for i := range out {
 		r := &out[i]
 		r.Store = d.sid()
-		f := d.flags(insKnown)
+		f := d.flags(known)
 		r.Fallback, r.InSync = f&insFallback != 0, f&insInSync != 0
 		r.State = core.ReplicaState(d.upTo(byte(core.ReplicaStates - 1)))
 		r.Hash = d.u64()
 		r.HLC = version.HLC(d.u64())
 		r.Size = d.number()
 		r.Dots = d.dots()
+		if f&insVersion != 0 {
+			if r.Version = d.version(); r.Version.IsZero() {
+				d.fail()
+			}
+		}
 	}
 	return out
 }
@@ -200,7 +288,7 @@ func (d *decoder) dots() []version.Dot {
 	return out
 }
 
-func (d *decoder) list() *core.ListPage {
+func (d *decoder) list(known byte) *core.ListPage {
 	l := &core.ListPage{Next: d.bytes(core.MaxKey)}
 	n := d.count(core.MaxListLimit, minListRow)
 	if n == 0 {
@@ -210,8 +298,12 @@ func (d *decoder) list() *core.ListPage {
 	for i := 0; i < n && !d.bad; i++ {
 		r := &l.Rows[i]
 		r.Key = d.some(core.MaxKey)
-		if d.flags(1) != 0 {
+		f := d.flags(known)
+		if f&lisObject != 0 {
 			r.Object = d.object()
+		}
+		if f&lisStrong != 0 {
+			r.Strong = d.strongValue()
 		}
 	}
 	return l

@@ -12,6 +12,7 @@ const (
 	rowObject byte = 1 << iota
 	rowTarget
 	rowCursor
+	rowStrong // a value of a strong bucket; from protocolStrong on
 )
 
 const minRow = 1 + 1 + 2 + 1 // flags, bucket, key of one byte, generation
@@ -22,7 +23,8 @@ func appendRows(dst []byte, rows []core.Row, objects bool) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(rows)))
 	for i := range rows {
 		r := &rows[i]
-		f := bitIf(objects && r.Object != nil, rowObject) | bitIf(!r.Target.IsZero(), rowTarget) | bitIf(len(r.Cursor) != 0, rowCursor)
+		f := bitIf(objects && r.Object != nil, rowObject) | bitIf(!r.Target.IsZero(), rowTarget) | bitIf(len(r.Cursor) != 0, rowCursor) |
+			bitIf(objects && r.Strong != nil, rowStrong)
 		dst = binary.AppendUvarint(append(dst, f), uint64(r.Bucket))
 		dst = appendBytes(dst, r.Key)
 		dst = binary.AppendUvarint(dst, r.Gen)
@@ -35,16 +37,19 @@ func appendRows(dst []byte, rows []core.Row, objects bool) []byte {
 		if f&rowObject != 0 {
 			dst = AppendObject(dst, r.Object)
 		}
+		if f&rowStrong != 0 {
+			dst = appendStrongValue(dst, r.Strong)
+		}
 	}
 	return dst
 }
 
-func (d *decoder) rows(objects bool) []core.Row {
+func (d *decoder) rows(objects, strong bool) []core.Row {
 	n := d.count(MaxRows, minRow)
 	if n == 0 {
 		return nil
 	}
-	known := rowTarget | rowCursor | bitIf(objects, rowObject)
+	known := rowTarget | rowCursor | bitIf(objects, rowObject) | bitIf(strong, rowStrong)
 	rows := make([]core.Row, n)
 	for i := 0; i < n && !d.bad; i++ {
 		d.row(&rows[i], known)
@@ -67,5 +72,8 @@ func (d *decoder) row(r *core.Row, known byte) {
 	}
 	if f&rowObject != 0 {
 		r.Object = d.object()
+	}
+	if f&rowStrong != 0 {
+		r.Strong = d.strongValue()
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum"
+	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/quorum/version"
 )
 
@@ -166,7 +167,7 @@ func TestRefused(t *testing.T) {
 		"content type length": object(func(o *version.Object) { o.Siblings[0].ContentType = strings.Repeat("x", core.MaxContentType+1) }),
 		"value too large":     object(func(o *version.Object) { o.Siblings[0].Value = make([]byte, core.MaxValue+1) }),
 		"negative expiry":     object(func(o *version.Object) { o.Siblings[0].ExpiryMS = -1 }),
-		"unknown op":          forward(func(r *core.Request) { r.Op = core.OpList + 1 }),
+		"unknown op":          forward(func(r *core.Request) { r.Op = core.OpIncrement + 1 }),
 		"op 0":                forward(func(r *core.Request) { r.Op = 0 }),
 		"quota -2":            forward(func(r *core.Request) { r.W = -2 }),
 		"sloppy 3":            forward(func(r *core.Request) { r.Sloppy = 3 }),
@@ -179,8 +180,13 @@ func TestRefused(t *testing.T) {
 		"unknown outcome": forwarded(func(r *core.Reply) { r.Outcome = core.Unknown + 1 }),
 		"unknown reason":  forwarded(func(r *core.Reply) { r.Failed = []quorum.Failure{{Reason: 200}} }),
 		"unknown state":   forwarded(func(r *core.Reply) { r.Inspect = []core.InspectRow{{State: core.ReplicaStates}} }),
-		"rows":            AppendMessage(nil, &core.Message{Kind: core.MsgHintDone, Rows: manyRows(MaxRows + 1)}),
-		"scan limit":      AppendMessage(nil, &core.Message{Kind: core.MsgScan, Limit: MaxRows + 1}),
+		"level 5":         forward(func(r *core.Request) { r.Level = core.LevelStale + 1 }),
+		"too many versions": forward(func(r *core.Request) {
+			r.If = strong.Condition{IfMatch: strong.Version{Epoch: 1}, Or: make([]strong.Version, strong.MaxMatches+1)}
+		}),
+		"level of a reply": forwarded(func(r *core.Reply) { r.Strong = &core.StrongReply{Level: core.LevelStale + 1} }),
+		"rows":             AppendMessage(nil, &core.Message{Kind: core.MsgHintDone, Rows: manyRows(MaxRows + 1)}),
+		"scan limit":       AppendMessage(nil, &core.Message{Kind: core.MsgScan, Limit: MaxRows + 1}),
 	} {
 		if m, err := DecodeMessage(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %+v, %v", name, m, err)

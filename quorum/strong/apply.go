@@ -8,7 +8,9 @@ import (
 // raiseCommit takes note that the log up to n is committed.
 func (r *Replica) raiseCommit(n uint64) {
 	if n > r.hard.Commit {
-		assert.That(n <= r.log.lastIndex(), "S9", "commit %d, log to %v", n, r.log.last())
+		if n > r.log.lastIndex() {
+			assert.Fail("S9", "commit %d, log to %v", n, r.log.last())
+		}
 		r.hard.Commit = n
 	}
 }
@@ -31,6 +33,11 @@ func (r *Replica) apply() {
 		r.log.applied(e)
 		r.hard.Applied, r.hardDirty = e.Index, true
 		r.hard.LogTimeMS = max(r.hard.LogTimeMS, e.TimeMS)
+		if e.Kind == Effect {
+			r.hard.Sum += SumOf(e.Bucket, e.Key, e.Value) - e.Old
+			r.scrubApplied(e)
+		}
+		r.compareSum()
 	}
 	r.expire()
 }

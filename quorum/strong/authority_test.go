@@ -80,7 +80,7 @@ func (w *world) tellRing(n *node) {
 // usable are members that may lead.
 func (a *authority) usable() (out []hashring.SID) {
 	for _, s := range a.cfg.Members() {
-		if n := a.w.at(s); n != nil && n.up && !n.suspect {
+		if n := a.w.at(s); n != nil && n.up && !n.suspect && n.r.fit() {
 			out = append(out, s)
 		}
 	}
@@ -155,7 +155,7 @@ func (a *authority) move() {
 		}
 	case len(a.cfg.Learners) > 0:
 		left := slices.ContainsFunc(a.cfg.Learners, func(s hashring.SID) bool { return !slices.Contains(a.ready, s) })
-		if !left || w.chance(0.1) {
+		if !left || w.faults.rot == 0 && w.chance(0.1) {
 			a.set("T2", func(c *Config) { c.Sets, c.Learners = [][]hashring.SID{c.Sets[0], a.target}, nil })
 		}
 	default:
@@ -183,7 +183,7 @@ func (a *authority) begin() {
 		}
 	}
 	size := w.faults.v
-	if w.chance(0.1) {
+	if w.chance(0.1) && w.faults.rot == 0 { // of two that differ nobody knows which is wrong
 		size = 1 + w.rng.IntN(5)
 	}
 	for _, s := range all {
@@ -197,7 +197,7 @@ func (a *authority) begin() {
 			learners = append(learners, s)
 		}
 	}
-	if len(learners) == 0 || w.chance(0.2) {
+	if len(learners) == 0 || w.faults.rot == 0 && w.chance(0.2) {
 		a.set("T2", func(c *Config) { c.Sets = [][]hashring.SID{c.Sets[0], a.target} })
 		return
 	}

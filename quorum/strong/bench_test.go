@@ -27,9 +27,11 @@ type trio struct {
 	r   [3]*Replica
 	seq uint64
 	now Now
+
+	staged, sends int
 }
 
-func newTrio(b *testing.B) *trio {
+func newTrio(b testing.TB) *trio {
 	t := &trio{now: Now{Mono: time.Second, WallMS: 1}}
 	cfg := Config{Epoch: 1, Incarnation: 1, Sets: [][]hashring.SID{{{1}, {2}, {3}}}, Primary: hashring.SID{1}}
 	for i := range t.r {
@@ -53,7 +55,9 @@ func (t *trio) step(i int, do func(r *Replica)) (replies int) {
 	do(r)
 	out := r.Finish()
 	replies = len(out.Replies)
+	t.sends += len(out.Sends)
 	if out.Staged {
+		t.staged++
 		seq := t.seq
 		replies += t.step(i, func(r *Replica) { r.Synced(seq) })
 	}

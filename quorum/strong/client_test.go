@@ -249,7 +249,10 @@ func (n *node) stepReads() {
 // replied carries a reply back.
 func (h *history) replied(n *node, reply Reply) {
 	w := h.w
-	a := reply.Waiter.(*attempt)
+	a, ok := reply.Waiter.(*attempt)
+	if !ok {
+		return // nobody waits
+	}
 	w.trace("%s answers %s %s: %v %v %v %s again=%v", n.name(), a.op.what(), a.op.op.Key, reply.Outcome, reply.Code, reply.Version, drawValue(reply.Value), reply.Again)
 	if o := w.at(w.ring.cfg.Primary); h.leadsAt(n) && o != nil && o != n && h.leadsAt(o) {
 		w.count["answer of an old primary: "+reply.Outcome.String()]++
@@ -274,6 +277,9 @@ func (o *operation) what() string {
 // index that goes with it.
 func (h *history) holds(n *node, o *operation, reply Reply) {
 	want := h.w.valueAt(string(o.op.Key), reply.Applied)
+	if n.diverged && n.r.hard.Diverged && !o.quorum {
+		fail("D5", "%s answers from values that are not what they should be", n.name())
+	}
 	if int(reply.Applied) > len(h.w.log) {
 		fail("S9", "%s answers a read at %d, committed is %d", n.name(), reply.Applied, len(h.w.log))
 	}

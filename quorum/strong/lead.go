@@ -37,7 +37,13 @@ type lead struct {
 	toldAt   time.Duration
 	beatAt   time.Duration // learners are judged at it
 	commitAt time.Duration // of the oldest commit that was not told yet
-	peers    []*peer
+	// The last scrub because somebody differs: when, and the number of those before.
+	doubtAt    time.Duration
+	doubtScrub uint64
+	peers      []*peer
+	// When the role began, who was heard in it and when, when that was last looked at.
+	began, listenAt time.Duration
+	heard           []hearing
 
 	pend  []pending // sequenced operations, by index
 	waits []waiter  // what needs a confirmation round
@@ -75,11 +81,12 @@ func (r *Replica) Configure(cfg Config) {
 		r.stepDown()
 	}
 	r.cfg, r.members = cfg, cfg.Members()
-	r.heardAt, r.forfeit = r.now.Mono, false
+	r.heardAt, r.forfeit, r.handing = r.now.Mono, false, false
+	r.trust.at = 0
 	r.leave()
 	switch {
 	case cfg.Primary != r.self || r.hard.Promised > cfg.Epoch:
-	case r.suspect, r.hard.Promised == cfg.Epoch && !plant.Is(plant.StrongRestartLeads):
+	case r.suspect, r.hard.Diverged && !plant.Is(plant.StrongDivergedLeads), r.hard.Promised == cfg.Epoch && !plant.Is(plant.StrongRestartLeads):
 		r.forfeit = true // S3: this store may have led the epoch in a former life
 	default:
 		r.beginEpoch()
@@ -118,7 +125,7 @@ func (r *Replica) beginEpoch() {
 	if r.hard.Promised < r.cfg.Epoch {
 		r.promise(r.cfg.Epoch)
 	}
-	r.lead = &lead{epoch: r.cfg.Epoch, sentAt: r.now.Mono - r.opts.Retry}
+	r.lead = &lead{epoch: r.cfg.Epoch, sentAt: r.now.Mono - r.opts.Retry, began: r.now.Mono, listenAt: r.now.Mono}
 }
 
 // onSealAck collects attestations.
@@ -166,10 +173,9 @@ func (r *Replica) progress() {
 			return
 		}
 	}
-	if !r.due(l.sentAt, r.opts.Retry) {
+	if !r.again(&l.sentAt, r.opts.Retry) {
 		return
 	}
-	l.sentAt = r.now.Mono
 	for _, s := range r.members {
 		if s != r.self && !l.sealed(s) {
 			r.send(s, &Message{Kind: MsgSeal, Epoch: l.epoch})
@@ -345,41 +351,52 @@ func (l *lead) match(r *Replica) func(hashring.SID) uint64 {
 
 // propose says something to the Raft group.
 func (r *Replica) propose(kind ProposalKind, prefer hashring.SID) {
-	r.out.Proposals = append(r.out.Proposals, Proposal{kind, r.cfg.Epoch, prefer})
+	r.out.Proposals = append(r.out.Proposals, Proposal{Kind: kind, Epoch: r.cfg.Epoch, Prefer: prefer,
+		Last: Position{r.log.epochAt(r.durable), r.durable}, Full: r.fit()})
 }
 
 // watch looks at what should not last: a silent primary, an epoch that is not activated,
 // a role that cannot be taken, a disk that hangs.
 func (r *Replica) watch() {
-	l, now := r.lead, r.now.Mono
+	l := r.lead
 	switch {
 	case r.cfg.Epoch == 0 || !r.cfg.IsMember(r.self):
 	case l == nil && r.cfg.Primary == r.self:
-		if r.forfeit && r.due(r.saidAt, r.opts.Silence/2) {
-			r.saidAt = now
+		if r.forfeit && r.again(&r.saidAt, r.opts.Silence/2) {
 			r.propose(AskOut, hashring.SID{})
 		}
 	case l == nil:
-		if r.due(r.heardAt, r.opts.Silence) && r.due(r.saidAt, r.opts.Silence/2) {
-			r.saidAt = now
+		if r.due(r.heardAt, r.opts.Silence) && r.again(&r.saidAt, r.opts.Silence/2) {
 			r.propose(Silent, hashring.SID{})
 		}
-	case l.active && !r.cfg.Activated && r.due(l.toldAt, r.opts.Retry):
-		l.toldAt = now
+	case l.active && !r.cfg.Activated && r.again(&l.toldAt, r.opts.Retry):
 		r.propose(Activate, hashring.SID{})
+	case r.handing && r.again(&r.saidAt, r.opts.Silence/2):
+		r.propose(AskOut, r.handTo)
 	}
-	if r.lead != nil && len(r.marks) > 0 && r.due(r.marks[0].at, r.opts.Disk) {
-		r.propose(AskOut, hashring.SID{})
-		r.stepDown()
-		r.forfeit = true
-	}
+	r.watchEars()
+	r.watchDisk()
 	r.watchLearners()
+}
+
+// watchDisk looks at the age of the oldest batch. A member says that its disk hangs
+// whatever its role is, so that it is not named; a primary gives up.
+func (r *Replica) watchDisk() {
+	if len(r.marks) == 0 || !r.due(r.marks[0].at, r.opts.Disk) {
+		return
+	}
+	if r.again(&r.stalledAt, r.opts.Silence/2) {
+		r.propose(Stalled, hashring.SID{})
+	}
+	if r.lead != nil {
+		r.resign()
+	}
 }
 
 // watchLearners tells when a learner has kept up.
 func (r *Replica) watchLearners() {
 	l := r.lead
-	if l == nil || !l.active || len(r.cfg.Learners) == 0 || !r.due(l.beatAt, r.opts.Heartbeat) {
+	if l == nil || !l.active || len(r.cfg.Learners) == 0 || !r.due(r.beat(l.beatAt), 0) {
 		return
 	}
 	l.beatAt = r.now.Mono
@@ -387,13 +404,14 @@ func (r *Replica) watchLearners() {
 		if p.member {
 			continue
 		}
-		if p.match >= p.beatCommit && p.full {
+		if p.match >= p.beatCommit && p.full && !p.differs {
 			p.streak++
 		} else {
 			p.streak = 0
 		}
 		p.beatCommit = r.hard.Commit
-		if p.streak > caughtUpRuns { // the first one compared with nothing
+		// The first run compared with nothing. And what it has learned must be right.
+		if p.streak > caughtUpRuns && r.cfg.majority(r.offBy(0)) {
 			r.propose(LearnerReady, p.sid)
 		}
 	}

@@ -4,12 +4,13 @@ import "time"
 
 // Options of a replica: patience and bounds. The zero value is right for production.
 type Options struct {
-	Heartbeat time.Duration // 0: 250 ms. A primary without traffic says that it is there
+	Heartbeat time.Duration // 0: 250 ms. A primary without traffic says that it is there, at multiples of it
 	Retry     time.Duration // 0: 300 ms. After it an unanswered message is sent again
 	Silence   time.Duration // 0: 2 s (Tfail). After it a follower calls its primary silent
 	Disk      time.Duration // 0: 3 s (Tdisk). A primary whose oldest batch is older gives its role up
-	// CommitDelay is how long a new commit index waits for an Append to ride on, 0: 2 ms.
+	// CommitDelay is how long a new commit index waits for an Append to ride on, 0: 10 ms.
 	CommitDelay time.Duration
+	Doubt       time.Duration // 0: 30 s. How long a store that differs from the primary waits for it to find that it is the primary
 	Window      time.Duration // 0: 10 min. How long a request id is known
 
 	LogEntries   int // 0: 8,192. The log is cut behind it though a follower may lack it
@@ -21,7 +22,7 @@ type Options struct {
 	FlightBytes  int // 0: 4 MiB of entries on their way to a follower
 	Pending      int // 0: 4,096 operations and reads that wait; more are refused
 	PendingBytes int // 0: 32 MiB of entries that are not applied; more are refused
-	KeyInFlight  int // 0: 64 writes of one key that wait; more are refused (429)
+	KeyInFlight  int // 0: 256 writes of one key that wait; more are refused (429)
 	Apply        int // 0: 1,024 entries applied in one step
 	SliceRows    int // 0: 256 rows of a snapshot's slice
 	SliceBytes   int // 0: 256 KiB of a snapshot's slice
@@ -38,7 +39,8 @@ func (o Options) filled() Options {
 	or(&o.Retry, 300*time.Millisecond)
 	or(&o.Silence, 2*time.Second)
 	or(&o.Disk, 3*time.Second)
-	or(&o.CommitDelay, 2*time.Millisecond)
+	or(&o.CommitDelay, 10*time.Millisecond)
+	or(&o.Doubt, 30*time.Second)
 	or(&o.Window, 10*time.Minute)
 	or(&o.LogEntries, 8192)
 	or(&o.LogBytes, 32<<20)
@@ -49,7 +51,7 @@ func (o Options) filled() Options {
 	or(&o.FlightBytes, 4<<20)
 	or(&o.Pending, 4096)
 	or(&o.PendingBytes, 32<<20)
-	or(&o.KeyInFlight, 64)
+	or(&o.KeyInFlight, 256)
 	or(&o.Apply, 1024)
 	or(&o.SliceRows, 256)
 	or(&o.SliceBytes, 256<<10)

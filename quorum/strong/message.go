@@ -14,12 +14,12 @@ type MessageKind uint8
 // plan in a request, echoed in the reply.
 const (
 	MsgSeal           MessageKind = 1  // primary: promise my epoch
-	MsgSealAck        MessageKind = 2  // Full, Last
+	MsgSealAck        MessageKind = 2  // Full, Last, Commit
 	MsgNak            MessageKind = 3  // Promised: above Epoch; the asker's role or plan is over
 	MsgPull           MessageKind = 4  // new primary: Prev.Index: entries behind it
 	MsgPullReply      MessageKind = 5  // Prev: as it stands here; Entries; Last; Gone: cut off already
-	MsgAppend         MessageKind = 6  // Prev, Entries, Commit, Safe, Round
-	MsgAppendAck      MessageKind = 7  // Match, Applied, Full, Round; Reject: Prev.Index of the request, Match: try behind it
+	MsgAppend         MessageKind = 6  // Prev, Entries, Commit, Safe, Round; SumAt, Sum: of the sender's values at an index; Differs: yours are wrong
+	MsgAppendAck      MessageKind = 7  // Match, Applied, Full, Round, Differs, SumAt, Sum: less the primary's; Reject: Prev.Index of the request, Match: try behind it
 	MsgConfirm        MessageKind = 8  // Round
 	MsgConfirmAck     MessageKind = 9  // Round, Full
 	MsgReadIndex      MessageKind = 10 // replica: ID
@@ -28,7 +28,7 @@ const (
 	MsgPeekReply      MessageKind = 13 // ID, Full, Promised, Last, Commit, Value: newest of the key, Open: not known to be committed
 	MsgSnapOffer      MessageKind = 14 // Prev: the base of my log, Round, Commit: you are behind it
 	MsgSnapAsk        MessageKind = 15 // Part, Prev: the snapshot began here (zero: begin), After, Match: log: entries behind it
-	MsgSnapReply      MessageKind = 16 // Part, Prev, After echoed; Rows or Entries; Next, More; Commit: applied here; LogTimeMS; Gone: begin again
+	MsgSnapReply      MessageKind = 16 // Part, Prev, After, Match echoed; Rows or Entries; Next, More; Commit: applied here; LogTimeMS; Gone: begin again
 	MessageKindCount  MessageKind = 17
 )
 
@@ -82,11 +82,27 @@ type Message struct {
 	Next      []byte
 	Rows      []Row
 	LogTimeMS int64
+	SumAt     uint64
+	Sum       uint64
+	Differs   bool // the follower's values are not the primary's
 	Full      bool // the sender counts: it has forgotten nothing
 	Reject    bool
 	Open      bool
 	More      bool
 	Gone      bool
+}
+
+// Size is about the bytes of the message as encoded.
+func (m *Message) Size() int {
+	n := 64 + len(m.Key) + len(m.After) + len(m.Next) + m.Value.Size()
+	for _, e := range m.Entries {
+		n += e.Size()
+	}
+	for i := range m.Rows {
+		r := &m.Rows[i]
+		n += 64 + len(r.Key) + r.Value.Size()
+	}
+	return n
 }
 
 func (m *Message) String() string {
@@ -120,7 +136,7 @@ func (m *Message) String() string {
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{m.Reject, "reject"}, {m.Open, "open"}, {m.More, "more"}, {m.Gone, "gone"}, {m.Kind == MsgSealAck && !m.Full, "not full"}} {
+	}{{m.Reject, "reject"}, {m.Open, "open"}, {m.More, "more"}, {m.Gone, "gone"}, {m.Differs, "differs"}, {m.Kind == MsgSealAck && !m.Full, "not full"}} {
 		if f.set {
 			b.WriteString(" " + f.name)
 		}

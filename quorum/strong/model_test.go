@@ -45,7 +45,7 @@ func TestModel(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%8d %s", total[k], k)
 	}
-	for _, must := range []string{"T1", "T2", "T3", "T4", "activate", "learners", "snapshot", "crash", "pause", "cut", "suspect", "island", "betray", "burst", "deaf", "pull", "op ok", "op unknown", "op mismatch",
+	for _, must := range []string{"T1", "T2", "T3", "T4", "activate", "learners", "snapshot", "crash", "pause", "cut", "suspect", "island", "betray", "burst", "deaf", "rot", "rot with its sum", "rebuilt", "pull", "op ok", "op unknown", "op mismatch",
 		"read 0 quorum=false", "read 1 quorum=false", "read 2 quorum=true", "read stale"} {
 		if total[must] == 0 && *modelSeeds >= 40 {
 			t.Errorf("no %s in %d seeds", must, *modelSeeds)
@@ -58,7 +58,7 @@ func newWorld(seed uint64) *world {
 		keys: map[string][]*Entry{}, trace: func(string, ...any) {}, wallStart: 1_800_000_000_000, count: map[string]int{}}
 	w.hist = history{w: w, adds: map[string]int{}}
 	w.faults = drawFaults(w)
-	w.opts = Options{Heartbeat: 50 * ms, Retry: 60 * ms, Silence: 400 * ms, Disk: 500 * ms, CommitDelay: 2 * ms, Window: 3 * time.Second,
+	w.opts = Options{Heartbeat: 50 * ms, Retry: 60 * ms, Silence: 400 * ms, Disk: 500 * ms, CommitDelay: 2 * ms, Window: 3 * time.Second, Doubt: 700 * ms,
 		LogEntries: 24, CutEntries: 4, CacheBytes: 600, AppendBytes: 300, InFlight: 6, FlightBytes: 700, Pending: 40, PendingBytes: 2500, KeyInFlight: 4, Apply: 5, SliceRows: 2}
 	if w.chance(0.3) { // slowly, entry by entry
 		w.opts.AppendBytes, w.opts.InFlight = 1, 1
@@ -68,6 +68,11 @@ func newWorld(seed uint64) *world {
 		if w.chance(0.5) {
 			w.opts.Heartbeat, w.opts.Silence = 800*ms, 1800*ms
 		}
+	}
+	if w.faults.rot > 0 {
+		// Or a store that is far behind may pull what is wrong from a primary that
+		// nobody has compared with yet: then two of three are wrong.
+		w.opts.LogEntries = 10_000
 	}
 	for i := range w.faults.stores {
 		n := &node{w: w, slot: i, sid: w.newSID(), disk: newDisk()}
@@ -112,6 +117,9 @@ func drawFaults(w *world) faults {
 		clock: w.chance(0.4), suspect: w.chance(0.3), clients: 2 + w.rng.IntN(5), v: 3, lifetime: 8 * time.Second}
 	if w.chance(0.2) {
 		f.v = 1 + w.rng.IntN(5)
+	}
+	if f.rot = every(0.3, 400*ms); f.rot > 0 {
+		f.suspect, f.v = false, max(f.v, 3) // two stores of three that are wrong are too many
 	}
 	f.stores = min(f.v+1+w.rng.IntN(3), 7)
 	return f

@@ -23,6 +23,7 @@ func (w *world) nemesis() {
 		w.after(w.between(d/4, 2*d), loop)
 	}
 	f := &w.faults
+	w.scrubs()
 	every(f.crash, func() { w.crashOne(w.anyNode()) })
 	every(f.pause, func() { w.pauseOne(w.anyNode()) })
 	every(f.cut, w.cutSome)
@@ -42,6 +43,8 @@ func (w *world) nemesis() {
 		every(300*ms, func() { w.anyNode().skew = int64(w.rng.IntN(4000) - 2000) })
 	}
 	every(500*ms, w.reformat)
+	every(f.rot, w.rot)
+	every(f.rot/2, w.putCold)
 }
 
 func (w *world) anyNode() *node { return w.nodes[w.rng.IntN(len(w.nodes))] }

@@ -1,6 +1,7 @@
 package strong
 
 import (
+	"slices"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -16,10 +17,25 @@ const (
 	OpIncrement
 )
 
-// Condition of a write; both zero: none.
+// MaxMatches bounds the versions of one Condition: a client compares with what it has
+// seen, which is one version, or few.
+const MaxMatches = 16
+
+// Condition of a write; zero: none. The versions are alternatives, all else must hold.
 type Condition struct {
-	IfMatch     Version // the key holds just this
-	IfNoneMatch bool    // the key holds nothing: If-None-Match: *
+	IfMatch     Version   // the key holds just this
+	Or          []Version // or one of these; only beside IfMatch, together at most MaxMatches
+	IfPresent   bool      // the key holds something: If-Match: *
+	IfNoneMatch bool      // the key holds nothing: If-None-Match: *
+}
+
+// Holds tells whether a key that holds old may be written; nil is absent, and a
+// tombstone is nothing.
+func (c *Condition) Holds(old *Value) bool {
+	if !old.Live() {
+		return c.IfMatch.IsZero() && !c.IfPresent
+	}
+	return !c.IfNoneMatch && (c.IfMatch.IsZero() || old.Version == c.IfMatch || slices.Contains(c.Or, old.Version))
 }
 
 // Op is a write at the primary.
@@ -60,11 +76,20 @@ func (o *Op) digest() uint64 {
 	bytes(o.Data)
 	bytes([]byte(o.ContentType))
 	word(uint64(o.Delta))
-	word(o.If.IfMatch.Incarnation)
-	word(o.If.IfMatch.Epoch)
-	word(o.If.IfMatch.Index)
+	version := func(v Version) {
+		word(v.Incarnation)
+		word(v.Epoch)
+		word(v.Index)
+	}
+	version(o.If.IfMatch)
 	if o.If.IfNoneMatch {
 		word(1)
+	}
+	if o.If.IfPresent {
+		word(2)
+	}
+	for _, v := range o.If.Or {
+		version(v)
 	}
 	return h
 }

@@ -77,10 +77,12 @@ const (
 	AskOut
 	// LearnerReady: Prefer has caught up twice running and may enter by T2.
 	LearnerReady
+	// Stalled: this store's disk hangs; it should lead nothing for a while.
+	Stalled
 )
 
 func (k ProposalKind) String() string {
-	return [...]string{"none", "activate", "silent", "ask_out", "learner_ready"}[min(k, 4)]
+	return [...]string{"none", "activate", "silent", "ask_out", "learner_ready", "stalled", "unknown"}[min(k, 6)]
 }
 
 // Proposal to the Raft group. It is repeated until the configuration changes.
@@ -88,6 +90,8 @@ type Proposal struct {
 	Kind   ProposalKind
 	Epoch  uint64
 	Prefer hashring.SID
+	Last   Position // where this store's log ends, durably
+	Full   bool     // it may lead: it has forgotten nothing, and its values add up
 }
 
 // Out is what a step wants done.

@@ -26,14 +26,14 @@ func (r *Replica) Read(q *Read) {
 	reply := Reply{Waiter: q.Waiter, Outcome: No}
 	leading := r.lead != nil && r.lead.phase == leading
 	switch {
-	case q.Level == Stale && r.cfg.Holds(r.self) && !r.suspect:
+	case q.Level == Stale && r.cfg.Holds(r.self) && r.trusted():
 		r.readHere(q, reply)
 	case q.Level != Stale && q.Deadline <= r.now.Mono:
 		reply.Code = Timeout
 		r.reply(reply)
 	case leading && q.Level != Stale:
 		r.wait(waiter{index: r.hard.Commit, reply: reply, read: q, deadline: q.Deadline})
-	case q.Level == Validated && r.cfg.Holds(r.self) && r.cfg.Primary != r.self && !r.suspect:
+	case q.Level == Validated && r.cfg.Holds(r.self) && r.cfg.Primary != r.self && r.trusted():
 		r.readValidated(q)
 	default:
 		reply.Code, reply.Primary = NotPrimary, r.cfg.Primary
@@ -51,7 +51,7 @@ func (r *Replica) readHere(q *Read, reply Reply) {
 		v, _, err = r.current(q.Bucket, q.Key)
 	}
 	if err != nil {
-		r.out.Err = err
+		r.damaged(err)
 		reply.Code = Corrupt
 		r.reply(reply)
 		return
@@ -121,11 +121,20 @@ func (r *Replica) answerWait(w waiter) {
 	}
 	switch {
 	case !w.to.IsZero():
+		r.hasten(w.to)
 		r.send(w.to, &Message{Kind: MsgReadIndexReply, Epoch: r.lead.epoch, ID: w.id, Match: w.index})
 	case w.read != nil:
 		r.readHere(w.read, w.reply)
 	default:
 		r.reply(w.reply)
+	}
+}
+
+// hasten tells a store that waits for what is committed now, instead of with the next
+// Append.
+func (r *Replica) hasten(s hashring.SID) {
+	if p := r.lead.peer(s); p != nil && !p.behind && !p.probing && p.sentCommit < min(r.hard.Commit, p.next-1) {
+		r.heartbeat(p)
 	}
 }
 
@@ -237,6 +246,8 @@ func (r *Replica) settleValidated() {
 	v := &r.reads
 	v.waits = slices.DeleteFunc(v.waits, func(w validatedRead) bool {
 		switch {
+		case !r.trusted():
+			return r.redirect(w.q)
 		case w.known && (r.hard.Applied >= w.index || plant.Is(plant.StrongIndexIgnored)):
 			r.readHere(w.q, Reply{Waiter: w.q.Waiter})
 		case r.due(w.q.Deadline, 0):

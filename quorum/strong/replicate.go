@@ -10,17 +10,22 @@ import (
 
 // peer is what the primary knows of a store that holds the log.
 type peer struct {
-	sid     hashring.SID
-	member  bool // else a learner: it counts for nothing
-	full    bool // by its last ack
-	match   uint64
-	next    uint64 // first entry that was not sent
-	applied uint64
-	flying  int // bytes of the entries sent and not acked
+	sid    hashring.SID
+	member bool // else a learner: it counts for nothing
+	full   bool // by its last ack
+	// By its last ack: its values differ from those here, by off if compared.
+	differs, compared bool
+	off               uint64
+	match             uint64
+	next              uint64 // first entry that was not sent
+	applied           uint64
+	flying            int // bytes of the entries sent and not acked
 	// probing: where its log fits is not known, one message at a time. behind: the log
 	// here begins later than that, it must take a snapshot.
 	probing, probeNow, behind bool
 	sentAt, ackAt             time.Duration
+	askedAt                   time.Duration // of the last probe or offer
+	asked                     int           // bytes of it
 	sentCommit                uint64
 	round, roundSent          uint64 // confirmed, told
 	pin                       uint64 // its snapshot needs the log behind it
@@ -68,7 +73,11 @@ func (r *Replica) onAppendAck(from hashring.SID, m *Message) {
 	}
 	p.full = m.Full
 	p.round = max(p.round, m.Round)
+	r.weigh(p, m)
 	if m.Reject {
+		if !p.probing && p.flying > overtaken && r.now.Mono < p.ackAt+r.patience(p) {
+			return // what it lacks is on its way still
+		}
 		if m.Prev.Index > p.match && m.Prev.Index == p.next-1 || !p.probing && m.Prev.Index > p.match {
 			p.next = max(p.match, min(m.Match, r.log.lastIndex())) + 1
 			p.probing, p.probeNow = true, true
@@ -112,7 +121,7 @@ func (r *Replica) flush() {
 
 func (r *Replica) flushPeer(p *peer) {
 	sent := false
-	if !p.probing && p.match+1 < p.next && r.due(p.ackAt, r.opts.Retry) {
+	if !p.probing && p.match+1 < p.next && r.due(p.ackAt, r.patience(p)) {
 		// Lost: feel the way again, from where a snapshot is not needed yet.
 		p.next, p.probing, p.probeNow = max(p.match, r.log.base.Index)+1, true, true
 	}
@@ -121,12 +130,14 @@ func (r *Replica) flushPeer(p *peer) {
 	}
 	switch {
 	case p.behind:
-		if sent = r.due(p.sentAt, r.opts.Retry); sent {
+		if sent = r.due(p.askedAt, r.opts.Retry); sent {
+			p.askedAt = r.now.Mono
 			r.tell(p, &Message{Kind: MsgSnapOffer, Prev: r.log.base, Commit: r.hard.Commit})
 		}
 	case p.probing:
-		if sent = p.probeNow || r.due(p.sentAt, r.opts.Retry); sent {
-			r.appendTo(p)
+		if sent = p.probeNow || r.due(p.askedAt, r.patience(p)); sent {
+			n := r.appendTo(p)
+			p.askedAt, p.asked = r.now.Mono, r.bytesOf(p.next, p.next+uint64(n)-1)
 		}
 	default:
 		sent = r.stream(p)
@@ -135,11 +146,20 @@ func (r *Replica) flushPeer(p *peer) {
 	if !sent {
 		r.remind(p)
 	}
-	r.wake(p.sentAt + r.opts.Heartbeat)
+	if p.behind || p.probing { // a sign of life is no use to it as long as it is asked
+		r.wake(p.askedAt + r.patience(p))
+		if !r.patient(p) {
+			return
+		}
+	}
+	r.wake(r.beat(p.sentAt))
 }
 
 // stream sends what is new, without waiting for acks, within bounds.
 func (r *Replica) stream(p *peer) (sent bool) {
+	if p.match+1 >= p.next {
+		p.flying = 0 // whatever was cut off, or came by a snapshot, while it was on its way
+	}
 	for p.next <= r.log.lastIndex() && p.next-1-p.match < uint64(r.opts.InFlight) && p.flying < r.opts.FlightBytes {
 		if p.match+1 == p.next {
 			p.ackAt = r.now.Mono
@@ -151,10 +171,35 @@ func (r *Replica) stream(p *peer) (sent bool) {
 		p.flying += r.bytesOf(p.next, p.next+uint64(n)-1)
 		p.next += uint64(n)
 		sent = true
-		r.wake(p.ackAt + r.opts.Retry)
+		r.wake(p.ackAt + r.patience(p))
 	}
 	return sent
 }
+
+const (
+	// overtaken is the bytes on their way above which a small message may have come
+	// before a large one: they travel on roads of their own.
+	overtaken = 32 << 10
+	// patienceMost times Retry is what the largest messages are waited for.
+	patienceMost = 8
+)
+
+// patience is how long an ack is waited for: the more bytes are on their way, the
+// longer. Whoever sends a large value again because the disk or the road is busy keeps
+// it busy.
+func (r *Replica) patience(p *peer) time.Duration {
+	bytes := p.flying
+	switch {
+	case p.behind:
+		bytes = 0
+	case p.probing:
+		bytes = p.asked
+	}
+	return r.opts.Retry * time.Duration(min(1+bytes/r.opts.AppendBytes, patienceMost))
+}
+
+// patient tells that a store is asked so rarely that it needs a sign of life besides.
+func (r *Replica) patient(p *peer) bool { return r.patience(p) > r.opts.Retry }
 
 // bytesOf is the size of the entries from..to, as far as they are in the log.
 func (r *Replica) bytesOf(from, to uint64) (n int) {
@@ -171,9 +216,9 @@ func (r *Replica) remind(p *peer) {
 	l := r.lead
 	commit := p.sentCommit < min(r.hard.Commit, p.next-1) && l.commitAt != 0 && r.due(l.commitAt, r.opts.CommitDelay)
 	switch {
-	case !p.behind && !p.probing && (commit || r.due(p.sentAt, r.opts.Heartbeat)):
+	case !p.behind && !p.probing && (commit || r.due(r.beat(p.sentAt), 0)):
 		r.heartbeat(p)
-	case p.member && p.roundSent < l.round:
+	case p.member && p.roundSent < l.round, p.probing && r.patient(p) && r.due(r.beat(p.sentAt), 0):
 		r.tell(p, &Message{Kind: MsgConfirm})
 	}
 }
@@ -198,6 +243,8 @@ func (r *Replica) tell(p *peer, m *Message) {
 	m.Epoch, m.Round = l.epoch, l.round
 	p.sentAt, p.roundSent = r.now.Mono, l.round
 	if m.Kind == MsgAppend {
+		m.SumAt, m.Sum = r.hard.Applied, r.hard.Sum
+		m.Differs = p.differs && r.condemns(p)
 		p.sentCommit = min(r.hard.Commit, m.Prev.Index+uint64(len(m.Entries)))
 	}
 	r.send(p.sid, m)
@@ -209,6 +256,7 @@ func (r *Replica) confirm() {
 	for l != nil && l.active {
 		if l.done < l.round && r.cfg.majority(l.confirmed(r)) {
 			l.done = l.round
+			r.rounds++
 		}
 		if l.done == l.round && l.wanted {
 			l.round++

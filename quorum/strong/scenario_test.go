@@ -149,6 +149,8 @@ func init() {
 		"sync":      func(st *stage, w []string) { st.at(w[0]).slow = false },
 		"crash":     (*stage).crash,
 		"forget":    (*stage).forget,
+		"spoil":     (*stage).spoil,
+		"scrub":     (*stage).scrub,
 		"start":     func(st *stage, w []string) { st.at(w[0]).start() },
 		"show":      (*stage).show,
 		"narrow":    func(st *stage, w []string) { st.opts.AppendBytes, st.opts.InFlight = 1, 1 },
@@ -321,6 +323,28 @@ func (st *stage) crash(w []string) {
 func (st *stage) forget(w []string) {
 	a := st.at(w[0])
 	a.disk, a.suspect = newDisk(), true
+}
+
+// spoil changes a value on a disk.
+func (st *stage) spoil(w []string) {
+	a := st.at(w[0])
+	for _, d := range []*disk{a.disk, a.view.disk} {
+		values := d.gen(d.hard.Generation).values
+		row := values[testKey(bucket, []byte(w[1]))]
+		v := *row.Value
+		v.Version.Index, v.Data = 1, []byte("spoilt")
+		row.Value = &v
+		values[testKey(bucket, row.Key)] = row
+	}
+}
+
+// scrub walks over all values of a store.
+func (st *stage) scrub(w []string) {
+	a := st.at(w[0])
+	for before := a.r.scrub.rounds; a.r.scrub.rounds == before; {
+		a.step(func() { a.r.Scrub() })
+		st.settle()
+	}
 }
 
 // pass lets time go by, in steps.

@@ -43,6 +43,11 @@ func (c *Config) majority(has func(hashring.SID) bool) bool {
 	return len(c.Sets) > 0
 }
 
+// majorityOfOne tells whether in one set at least more than half of the stores have it.
+func (c *Config) majorityOfOne(has func(hashring.SID) bool) bool {
+	return slices.ContainsFunc(c.Sets, func(set []hashring.SID) bool { return (&Config{Sets: [][]hashring.SID{set}}).majority(has) })
+}
+
 // agreed is the highest index that in EVERY set a majority has reached.
 func (c *Config) agreed(reached func(hashring.SID) uint64) uint64 {
 	least := ^uint64(0)

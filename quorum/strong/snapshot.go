@@ -69,13 +69,17 @@ func (r *Replica) snapReply(s serving) *Message {
 // Loaded brings what a Load asked for: rows in the storage's order, where to go on, and
 // whether there is more.
 func (r *Replica) Loaded(token uint64, rows []Row, next []byte, more bool, err error) {
+	if token == r.scrub.token {
+		r.scrubbed(rows, next, more, err)
+		return
+	}
 	for i, s := range r.serving {
 		if s.token != token {
 			continue
 		}
 		r.serving = append(r.serving[:i:i], r.serving[i+1:]...)
 		if err != nil {
-			r.out.Err = err
+			r.damaged(err)
 			return
 		}
 		out := r.snapReply(s)
@@ -94,6 +98,7 @@ type install struct {
 	part       Part
 	cursor     []byte
 	at         Position // applied to the new generation
+	sum        uint64   // of the values written
 	until      uint64   // the slices may hold what entries up to it have done
 	logTimeMS  int64
 	askNow     bool
@@ -170,6 +175,7 @@ func (r *Replica) onSnapReply(from hashring.SID, m *Message) {
 			}
 		}
 		r.write(Write{Kind: kind, Generation: in.generation, Row: row})
+		in.sum += SumOf(row.Bucket, row.Key, row.Value)
 	}
 	in.until, in.logTimeMS = max(in.until, m.Commit), max(in.logTimeMS, m.LogTimeMS)
 	if in.cursor = m.Next; !m.More {
@@ -187,14 +193,26 @@ func (r *Replica) installLog(m *Message) {
 	in := r.install
 	for _, e := range m.Entries {
 		assert.That(e.Index == in.at.Index+1, "S9", "entry %v of a snapshot at %v", e.At(), in.at)
+		if e.Kind == Effect {
+			old, err := r.store.Value(in.generation, e.Bucket, e.Key)
+			if err != nil {
+				r.dropInstall()
+				return
+			}
+			in.sum += SumOf(e.Bucket, e.Key, e.Value) - SumOf(e.Bucket, e.Key, old)
+		}
 		r.effectIn(in.generation, e)
 		in.at, in.logTimeMS = e.At(), max(in.logTimeMS, e.TimeMS)
 	}
 	if in.at.Index < in.until && !plant.Is(plant.StrongSnapshotFuzzy) {
 		return
 	}
-	if in.at.Index <= r.hard.Applied {
+	switch {
+	case !r.hard.Diverged && in.at.Index <= r.hard.Applied:
 		r.dropInstall() // the log has come here by another way
+		return
+	case in.at.Index < r.hard.Applied: // applied meanwhile: so has the source
+		in.askNow = len(m.Entries) > 0 || m.Kind == 0
 		return
 	}
 	r.switchOver()
@@ -210,8 +228,10 @@ func (r *Replica) switchOver() {
 		for i := r.hard.Applied + 1; i <= in.at.Index; i++ {
 			r.log.applied(r.log.cached(i))
 		}
-		r.log.cutHead(in.at.Index)
-		r.write(Write{Kind: CutHead, Index: in.at.Index})
+		if !r.hard.Diverged { // else the log is as good as before, for others too
+			r.log.cutHead(in.at.Index)
+			r.write(Write{Kind: CutHead, Index: in.at.Index})
+		}
 	} else {
 		assert.That(in.at.Index > r.hard.Commit, "S8", "a snapshot at %v does not fit, commit %d", in.at, r.hard.Commit)
 		r.log, r.durable = newLog(in.at), 0
@@ -221,7 +241,9 @@ func (r *Replica) switchOver() {
 		r.write(Write{Kind: CutTail, Index: 0})
 	}
 	r.logSeq = r.seq
-	r.hard.Base, r.hard.Applied, r.hard.Generation, r.hardDirty = in.at, in.at.Index, in.generation, true
+	r.pulledAnew(in)
+	r.hard.Sum = in.sum
+	r.hard.Base, r.hard.Applied, r.hard.Generation, r.hardDirty = r.log.base, in.at.Index, in.generation, true
 	r.hard.Commit, r.hard.LogTimeMS = max(r.hard.Commit, in.at.Index), max(r.hard.LogTimeMS, in.logTimeMS)
 	r.sendAfter(in.source, &Message{Kind: MsgAppendAck, Epoch: in.epoch, Match: in.at.Index, Full: !r.suspect, Applied: r.applied})
 }

@@ -18,7 +18,11 @@ type Status struct {
 	Waiting         int    // operations and reads without an answer
 	Rounds          uint64 // confirmation rounds of this role
 	Installing      bool
-	Lags            []Lag // at the primary
+	Diverged        bool   // the values are not what they should be, and pulled anew
+	Scrubs          uint64 // complete walks over the values since the start
+	Conflicts       uint64 // sums that were not the primary's
+	Rebuilds        uint64 // values pulled anew because of it
+	Lags            []Lag  // at the primary
 }
 
 // Lag is how far a store is behind the primary.
@@ -27,13 +31,15 @@ type Lag struct {
 	Member  bool
 	Entries uint64        // that it has not acked
 	Behind  bool          // it needs a snapshot
+	Differs bool          // its values are not the primary's
 	Quiet   time.Duration // since its last progress
 }
 
 // Status of now.
 func (r *Replica) Status() Status {
 	s := Status{Epoch: r.cfg.Epoch, Promised: r.hard.Promised, Base: r.log.base, Last: r.log.last(), Commit: r.hard.Commit, Applied: r.hard.Applied,
-		LogBytes: r.log.bytes, Waiting: len(r.reads.waits), Installing: r.install != nil}
+		LogBytes: r.log.bytes, Waiting: len(r.reads.waits), Installing: r.install != nil,
+		Diverged: r.hard.Diverged, Scrubs: r.scrub.rounds, Conflicts: r.trust.conflicts, Rebuilds: r.trust.rebuilds}
 	l := r.lead
 	if l == nil {
 		return s
@@ -44,7 +50,7 @@ func (r *Replica) Status() Status {
 	}
 	s.Waiting += len(l.pend) + len(l.waits)
 	for _, p := range l.peers {
-		s.Lags = append(s.Lags, Lag{p.sid, p.member, r.log.lastIndex() - min(p.match, r.log.lastIndex()), p.behind, r.now.Mono - p.ackAt})
+		s.Lags = append(s.Lags, Lag{p.sid, p.member, r.log.lastIndex() - min(p.match, r.log.lastIndex()), p.behind, p.differs, r.now.Mono - p.ackAt})
 	}
 	return s
 }
@@ -74,6 +80,9 @@ func (r *Replica) String() string {
 	fmt.Fprintf(&b, " | %v", s.Last)
 	if s.Installing {
 		b.WriteString(" installing")
+	}
+	if s.Diverged {
+		b.WriteString(" diverged")
 	}
 	return b.String()
 }

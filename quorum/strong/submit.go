@@ -60,7 +60,7 @@ func (r *Replica) repeat(op *Op, reply Reply) (done bool) {
 	if waits {
 		c = r.log.cached(index).Done
 	} else if c, err = r.store.Completion(r.hard.Generation, op.ID); err != nil {
-		r.out.Err = err
+		r.damaged(err)
 		reply.Code = Corrupt
 		r.reply(reply)
 		return true
@@ -110,16 +110,16 @@ func (r *Replica) admit(op *Op) Code {
 func (r *Replica) evaluate(op *Op, reply Reply) {
 	old, index, err := r.current(op.Bucket, op.Key)
 	if err != nil {
-		r.out.Err = err
+		r.damaged(err)
 		reply.Code = Corrupt
 		r.reply(reply)
 		return
 	}
 	value, count, code := op.effect(old)
-	e := &Entry{Kind: Effect, Bucket: op.Bucket, Key: op.Key, Value: value}
+	e := &Entry{Kind: Effect, Bucket: op.Bucket, Key: op.Key, Value: value, Old: SumOf(op.Bucket, op.Key, old)}
 	if code != Done {
 		reply.Code, reply.Value = code, old
-		if old != nil {
+		if old.Live() { // a tombstone's version is nothing to compare with
 			reply.Version = old.Version
 		}
 		if op.ID.IsZero() || plant.Is(plant.StrongRefusalUnlogged) {
@@ -140,11 +140,8 @@ func (r *Replica) evaluate(op *Op, reply Reply) {
 
 // effect is what the operation makes of a value, or why not.
 func (o *Op) effect(old *Value) (v *Value, count int64, code Code) {
-	switch {
-	case o.If.IfNoneMatch && old.Live(), !o.If.IfMatch.IsZero() && (!old.Live() || old.Version != o.If.IfMatch):
-		if !plant.Is(plant.StrongNoCondition) {
-			return nil, 0, PreconditionFailed
-		}
+	if !o.If.Holds(old) && !plant.Is(plant.StrongNoCondition) {
+		return nil, 0, PreconditionFailed
 	}
 	switch o.Kind {
 	case OpDelete:

@@ -65,6 +65,14 @@ type Value struct {
 // Live tells whether there is something to read.
 func (v *Value) Live() bool { return v != nil && !v.Tombstone }
 
+// Size is about the bytes of the value as encoded; 0 of nil.
+func (v *Value) Size() int {
+	if v == nil {
+		return 0
+	}
+	return 48 + len(v.Data) + len(v.ContentType)
+}
+
 // Kind of an entry.
 type Kind uint8
 
@@ -89,6 +97,7 @@ type Entry struct {
 	Bucket       hashring.BucketID
 	Key          []byte
 	Value        *Value      // Effect: its Version is of this entry
+	Old          uint64      // Effect: SumOf the value that it replaces, so that nobody has to read it again
 	Done         *Completion // of the request that asked for it, if it has an id
 }
 
@@ -97,7 +106,7 @@ func (e *Entry) At() Position { return Position{e.Epoch, e.Index} }
 
 // Size is about the bytes of the entry as encoded.
 func (e *Entry) Size() int {
-	n := 40 + len(e.Key)
+	n := 48 + len(e.Key)
 	if e.Value != nil {
 		n += 48 + len(e.Value.Data) + len(e.Value.ContentType)
 	}
@@ -150,6 +159,11 @@ type Hard struct {
 	// Generation of the values and completions that count. A snapshot is written
 	// beside them as the next one, and this number switches over.
 	Generation uint64
+	// Sum over the live values of Generation at Applied, kept by the effects (D5).
+	Sum uint64
+	// Diverged: the values do not add up to it. The log stands, the values are pulled
+	// anew; until then nothing is read from them and this store does not lead.
+	Diverged bool
 }
 
 // Header is what the replica remembers of an entry without holding it.
@@ -158,6 +172,9 @@ type Header struct {
 	Size      uint32
 	Tombstone bool
 }
+
+// HeaderOf an entry.
+func HeaderOf(e *Entry) Header { return header(e) }
 
 // Saved is what a store read of a partition when it started.
 type Saved struct {

@@ -42,6 +42,7 @@ type world struct {
 	wallStart int64
 	opts      Options
 	count     map[string]int
+	rotten    *node // the last store with a value that changed by itself
 }
 
 // faults of one run: each seed draws its own mixture.
@@ -49,6 +50,7 @@ type faults struct {
 	loss, dup, slow                                       float64 // of messages
 	crash, pause, cut, island, betray, burst, lag, deafen time.Duration
 	slowSync                                              float64
+	rot                                                   time.Duration // between values that change by themselves
 	change                                                time.Duration // between commands of the authority
 	clock, suspect                                        bool
 	clients, stores, v                                    int
@@ -122,6 +124,8 @@ type node struct {
 	reads      []*quorumRead
 	generation uint64
 	readsWake  time.Duration
+	rebuilds   uint64
+	diverged   bool // when the step began
 	id         uint64
 }
 
@@ -164,7 +168,7 @@ func (n *node) start() {
 	saved := n.view.saved()
 	saved.Suspect = n.suspect
 	n.seq, n.batches, n.gated, n.syncing, n.inbox, n.wakeAt, n.stepAt, n.reads, n.readsWake = 0, nil, nil, false, nil, 0, false, nil, 0
-	n.generation = saved.Hard.Generation
+	n.generation, n.rebuilds = saved.Hard.Generation, 0
 	n.seen, n.id = saved.Hard.Base.Index, n.boot<<40|1<<39
 	r, err := New(n.sid, w.opts, n.view, saved, n.boot<<40, n.time())
 	if err != nil {
@@ -232,6 +236,7 @@ func (n *node) step() {
 		fail("storm", "%d steps by %v", w.steps, w.now)
 	}
 	n.r.Begin(n.time(), n.seq+1)
+	n.diverged = n.r.hard.Diverged
 	inputs := n.inbox
 	n.inbox = nil
 	for _, do := range inputs {
@@ -252,6 +257,10 @@ func (n *node) step() {
 			case wr.Kind == PutEntry:
 				w.create(n, wr.Entry)
 			case wr.Kind == PutHard && wr.Hard.Generation != n.generation:
+				if n.r.trust.rebuilds > n.rebuilds {
+					n.rebuilds = n.r.trust.rebuilds
+					w.count["rebuilt"]++
+				}
 				n.generation = wr.Hard.Generation
 				w.count["snapshot"]++
 			}
@@ -260,6 +269,9 @@ func (n *node) step() {
 		n.sync()
 	}
 	n.committed()
+	if n.r.hard.Diverged && w.hist.leadsAt(n) {
+		fail("D5", "%s leads with values that are not what they should be", n.name())
+	}
 	if p := w.at(w.ring.cfg.Primary); p != n && w.hist.leadsAt(n) && p != nil && w.hist.leadsAt(p) {
 		w.count["step of an old primary"]++
 	}
@@ -476,6 +488,9 @@ func (w *world) String() string {
 			}
 			if n.r.install != nil {
 				fmt.Fprintf(&b, " installing")
+			}
+			if t := &n.r.trust; n.r.differing() {
+				fmt.Fprintf(&b, " diverged=%v off=%x sum %x really %x", n.r.hard.Diverged, t.off, n.r.hard.Sum, n.realSum())
 			}
 		}
 		b.WriteByte('\n')

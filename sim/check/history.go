@@ -40,6 +40,10 @@ const (
 	// CAS stores a value, or with an empty one deletes, if the key holds just what
 	// Context names: one value, or none at all.
 	CAS
+	// Add changes a counter by Op.Delta; Op.Count is the counter after it.
+	Add
+	// Total reads a counter: Op.Count.
+	Total
 )
 
 // Outcome is how an operation ended for its client.
@@ -73,6 +77,8 @@ const (
 	Strict
 	// Session: the request carried a token, Op.Session says of what.
 	Session
+	// Past: a read of a strong bucket that may show any committed state of the past.
+	Past
 )
 
 // Op is one operation as its client saw it.
@@ -103,7 +109,9 @@ type Op struct {
 	// empty where there are none: one to four decimal numbers joined by dots, compared
 	// number by number, as many for all operations of a key. See FormatVersion.
 	Version string
-	Node    string
+	// Delta of an Add; Count that an Add or a Total tells.
+	Delta, Count int64
+	Node         string
 	// Resent marks a write that somebody on the way may have sent twice, so that it
 	// may be carried out again after others have overwritten it (rule E16).
 	Resent bool
@@ -137,7 +145,12 @@ func (o *Op) Ref() KeyRef { return KeyRef{o.Bucket, o.Key} }
 func (o *Op) deletes() bool { return o.Kind == Delete || o.Kind == CAS && o.Value == "" }
 
 // applicable: the write took effect, or may have, or still may.
-func (o *Op) applicable() bool { return o.Kind != Read && (o.Outcome == OK || o.Outcome == Unknown) }
+func (o *Op) applicable() bool { return o.writes() && (o.Outcome == OK || o.Outcome == Unknown) }
+
+func (o *Op) writes() bool { return o.Kind != Read && o.Kind != Total }
+
+// counts: the operation is about a counter, which only Counters looks at.
+func (o *Op) counts() bool { return o.Kind == Add || o.Kind == Total }
 
 // observed: the operation tells something about the key's state.
 func (o *Op) observed() bool {
@@ -153,9 +166,9 @@ func (o *Op) end() Time {
 }
 
 var (
-	kindNames    = []string{"read", "write", "delete", "cas"}
+	kindNames    = []string{"read", "write", "delete", "cas", "add", "total"}
 	outcomeNames = []string{"ok", "not_applied", "unknown", "failed", "mismatch"}
-	levelNames   = []string{"one", "quorum", "all", "strict", "session"}
+	levelNames   = []string{"one", "quorum", "all", "strict", "session", "past"}
 )
 
 func nameOf(names []string, i uint8) string {
@@ -213,6 +226,10 @@ func (o *Op) String() string {
 	switch {
 	case o.Kind == Read && o.Outcome == OK:
 		fmt.Fprintf(&b, " -> %v", o.Read)
+	case o.Kind == Add:
+		fmt.Fprintf(&b, " %+d -> %d", o.Delta, o.Count)
+	case o.Kind == Total:
+		fmt.Fprintf(&b, " -> %d", o.Count)
 	case o.Value != "":
 		fmt.Fprintf(&b, " %s", o.Value)
 	}

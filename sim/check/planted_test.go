@@ -28,7 +28,14 @@ func cas(call, back int, v string) Op {
 	return o
 }
 func get(call, back int, v ...string) Op { o := at(call, back, Read); o.Read = v; return o }
-func del(call, back int) Op              { return at(call, back, Delete) }
+func inc(call, back int, delta, count int64) Op {
+	o := at(call, back, Add)
+	o.Delta, o.Count = delta, count
+	return o
+}
+func total(call, back int, count int64) Op  { o := at(call, back, Total); o.Count = count; return o }
+func lock(call, back int, holder string) Op { return cas(call, back, holder) }
+func del(call, back int) Op                 { return at(call, back, Delete) }
 
 var onlyKey = KeyRef{"b", "k"}
 
@@ -138,6 +145,24 @@ var planted = []struct {
 	{"a write failed like a read", BrokenHistory, Validate, []Op{put(0, 1, "x").ended(Failed)}},
 	{"a write of nothing", BrokenHistory, Validate, []Op{put(0, 1, "")}},
 	{"a value that a read invented is the store's fault", "", Validate, []Op{get(0, 1, "z"), put(2, 3, "x").over("z")}},
+	{"a read of the past", "", VersionOrder, []Op{put(0, 1, "x").ver("1.1"), put(2, 3, "y").ver("1.2"), get(4, 5, "x").ver("1.1").on(Past), get(4, 5).on(Past)}},
+	{"and the same of the present", Stale, VersionOrder, []Op{put(0, 1, "x").ver("1.1"), put(2, 3, "y").ver("1.2"), get(4, 5, "x").ver("1.1")}},
+	{"the past shows what nobody wrote", Phantom, VersionOrder, []Op{put(0, 1, "x").ver("1.1"), get(4, 5, "z").ver("1.2").on(Past)}},
+	{"the past shows what the present lost", Stale, VersionOrder, []Op{put(0, 1, "x").ver("1.1"), put(2, 3, "y").ver("1.2").ended(Unknown), get(4, 5, "y").ver("1.2").on(Past), get(6, 7, "x").ver("1.1")}},
+	{"a register's past", "", registers, []Op{put(0, 1, "x"), put(2, 3, "y"), get(4, 5, "x").on(Past)}},
+	{"a counter", "", Counters, []Op{inc(0, 1, 1, 1).ver("1.1"), inc(2, 3, 2, 3).ver("1.2"), total(4, 5, 3).ver("1.2")}},
+	{"an open increment may be in it", "", Counters, []Op{inc(0, 1, 1, 1), inc(2, 3, 2, 0).ended(Unknown), total(4, 5, 1), inc(6, 7, 4, 7)}},
+	{"an increment is lost", Miscount, Counters, []Op{inc(0, 1, 1, 1), inc(2, 3, 2, 2)}},
+	{"an increment is in it twice", Miscount, Counters, []Op{inc(0, 1, 1, 0).ended(Unknown), total(4, 5, 2)}},
+	{"twice, unseen but by powers of two", Miscount, Counters, []Op{inc(0, 1, 1, 0).ended(Unknown), inc(0, 9, 2, 4), inc(0, 9, 8, 0).ended(Unknown)}},
+	{"a refused increment is in it", Miscount, Counters, []Op{inc(0, 1, 1, 0).ended(NotApplied), total(4, 5, 1)}},
+	{"a counter goes back", Disorder, Counters, []Op{inc(0, 1, 1, 0).ended(Unknown), total(2, 3, 1), total(4, 5, 0)}},
+	{"a counter goes back from version to version", Disorder, Counters, []Op{inc(0, 9, 1, 1).ver("1.2"), inc(0, 9, 2, 3).ver("1.1")}},
+	{"one version, two sums", Duplicate, Counters, []Op{inc(0, 9, 1, 1).ver("1.1"), inc(0, 9, 2, 3).ver("1.1")}},
+	{"a lock", "", Locks, []Op{lock(0, 1, "x").ver("1.1"), cas(2, 3, "").over("x").ver("1.2"), lock(2, 4, "y").ver("1.3")}},
+	{"two holders", TwoHolders, Locks, []Op{lock(0, 1, "x").ver("1.1"), lock(2, 4, "y").ver("1.3")}},
+	{"somebody else's release", TwoHolders, Locks, []Op{lock(0, 1, "x"), cas(2, 3, "").over("x").ended(Unknown), lock(4, 5, "y"), lock(6, 7, "z")}},
+	{"a token goes back", Disorder, Locks, []Op{lock(0, 1, "x").ver("1.4"), cas(2, 3, "").over("x").ver("1.5"), lock(4, 5, "y").ver("1.3")}},
 }
 
 func TestPlantedHistories(t *testing.T) {

@@ -14,19 +14,25 @@ type history struct {
 	writer map[string]int // value -> its write
 	keys   []KeyRef       // sorted, so that verdicts come in one order
 	byKey  map[KeyRef][]int
-	found  findings
+	// counters are the operations on counters, which are not in byKey.
+	counters map[KeyRef][]int
+	found    findings
 }
 
 // newHistory indexes and validates. If something is broken, found says so and the
 // index is not to be used.
 func newHistory(check string, ops []Op) *history {
-	h := &history{ops: ops, writer: make(map[string]int, len(ops)), byKey: map[KeyRef][]int{}, found: findings{check: check}}
+	h := &history{ops: ops, writer: make(map[string]int, len(ops)), byKey: map[KeyRef][]int{}, counters: map[KeyRef][]int{}, found: findings{check: check}}
 	for i := range ops {
 		k := ops[i].Ref()
-		if _, known := h.byKey[k]; !known {
+		if len(h.byKey[k])+len(h.counters[k]) == 0 {
 			h.keys = append(h.keys, k)
 		}
-		h.byKey[k] = append(h.byKey[k], i)
+		if ops[i].counts() {
+			h.counters[k] = append(h.counters[k], i)
+		} else {
+			h.byKey[k] = append(h.byKey[k], i)
+		}
 		h.validateShape(i)
 		h.validateValue(i)
 	}
@@ -44,12 +50,12 @@ func (h *history) bad(i int, format string, args ...any) {
 
 func (h *history) validateShape(i int) {
 	o := &h.ops[i]
-	if o.Kind > CAS || o.Outcome > Mismatch || o.Level > Session {
+	if o.Kind > Total || o.Outcome > Mismatch || o.Level > Past {
 		h.bad(i, "kind %d, outcome %d or level %d does not exist", o.Kind, o.Outcome, o.Level)
 		return
 	}
 	fits := o.Outcome == OK || o.Outcome == NotApplied || o.Outcome == Unknown || o.Outcome == Mismatch && o.Kind == CAS
-	if o.Kind == Read {
+	if !o.writes() {
 		fits = o.Outcome == OK || o.Outcome == Failed
 	}
 	if !fits {
@@ -60,6 +66,9 @@ func (h *history) validateShape(i int) {
 	}
 	if !o.HasContext && len(o.Context) > 0 {
 		h.bad(i, "it names a context and has none")
+	}
+	if o.Kind == Add && o.Delta <= 0 {
+		h.bad(i, "an add of %d: only what grows can be told apart", o.Delta)
 	}
 	if o.Kind == CAS && len(o.Context) > 1 {
 		h.bad(i, "a CAS compares with %d values", len(o.Context))

@@ -9,7 +9,8 @@ import (
 // highest version that anybody had written or seen before it was called: a read must
 // be at it or above, a write above it. Both orders together have a cycle exactly if
 // two operations contradict each other like that (real time is an interval order), so
-// this is all there is to linearizability once versions are known.
+// this is all there is to linearizability once versions are known. Reads of the past
+// have no floor, and raise it: what they show is committed.
 func (v *versioned) sweep() {
 	calls := slices.Clone(v.h.byKey[v.key])
 	slices.SortStableFunc(calls, func(a, b int) int { return cmp.Compare(v.h.ops[a].Call, v.h.ops[b].Call) })
@@ -26,7 +27,9 @@ func (v *versioned) sweep() {
 			}
 		}
 		if o.Kind == Read && o.Outcome == OK && len(o.Read) == 0 && o.Version == "" {
-			v.absent(i, floor, floorBy, gone)
+			if o.Level != Past {
+				v.absent(i, floor, floorBy, gone)
+			}
 			continue
 		}
 		s, known := v.of[i]
@@ -34,7 +37,7 @@ func (v *versioned) sweep() {
 		case !known:
 		case o.applicable() && s.compare(floor) <= 0:
 			v.add(Disorder, []int{i, floorBy}, "a write called at %v got version %s, and %s was there before", o.Call, v.text(s), v.text(floor))
-		case o.observed() && s.compare(floor) < 0:
+		case o.observed() && o.Level != Past && s.compare(floor) < 0:
 			v.add(Stale, []int{i, floorBy}, "a read called at %v shows version %s, and %s was there before", o.Call, v.text(s), v.text(floor))
 		}
 	}

@@ -30,6 +30,10 @@ const (
 	Diverged = "DIVERGED"
 	// SessionBroken: a read went behind what its token covers.
 	SessionBroken = "SESSION"
+	// Miscount: no set of the increments that may be in it makes a counter's sum.
+	Miscount = "MISCOUNT"
+	// TwoHolders: a lock was given away while somebody held it.
+	TwoHolders = "TWO_HOLDERS"
 	// TooManySiblings: more values than the cap, or one of them twice.
 	TooManySiblings = "SIBLINGS"
 )

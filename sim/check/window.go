@@ -40,10 +40,10 @@ func (h *history) windows(k KeyRef, o RegisterOptions) (out []window) {
 	return out
 }
 
-// registerOps are the operations that tell or do something, by call.
+// registerOps are the operations that tell or do something now, by call.
 func (h *history) registerOps(k KeyRef) (out []int) {
 	for _, i := range h.byKey[k] {
-		if o := &h.ops[i]; o.applicable() || o.observed() {
+		if o := &h.ops[i]; o.applicable() || o.observed() && o.Level != Past {
 			out = append(out, i)
 		}
 	}

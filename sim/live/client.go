@@ -39,6 +39,8 @@ type request struct {
 	hasToken     bool
 	idem         string // Idempotency-Key
 	ownerOnly    bool   // no node on the way may send it again
+	match        string // If-Match
+	absent       bool   // If-None-Match: *
 	timeout      time.Duration
 }
 
@@ -47,6 +49,8 @@ type answer struct {
 	outcome   check.Outcome
 	values    [][]byte // of a read
 	token     string
+	etag      string
+	count     int64 // of a counter
 	servedBy  string
 	code      string // of a problem, or the kind of silence
 	retryable bool
@@ -78,7 +82,7 @@ func send(ctx context.Context, hc *http.Client, s server, r *request) answer {
 	if err != nil || len(body) > bodyMax {
 		return answer{outcome: r.silence(true), code: "cut_answer"}
 	}
-	a := answer{token: resp.Header.Get("Quorate-Context"), servedBy: resp.Header.Get("Quorate-Served-By"), body: body}
+	a := answer{token: resp.Header.Get("Quorate-Context"), etag: resp.Header.Get("Etag"), servedBy: resp.Header.Get("Quorate-Served-By"), body: body}
 	a.judge(r, resp.StatusCode)
 	return a
 }
@@ -107,6 +111,12 @@ func (r *request) http(ctx context.Context, s server) (*http.Request, error) {
 	if r.idem != "" {
 		req.Header.Set("Idempotency-Key", r.idem)
 	}
+	if r.match != "" {
+		req.Header.Set("If-Match", r.match)
+	}
+	if r.absent {
+		req.Header.Set("If-None-Match", "*")
+	}
 	if r.ownerOnly {
 		req.Header.Set("Quorate-Route", "owner")
 	}
@@ -133,6 +143,9 @@ func notSent(err error) bool {
 func (a *answer) judge(r *request, status int) {
 	read := r.method == http.MethodGet
 	switch {
+	case strings.HasPrefix(r.path, "/v1/counter/") && status == http.StatusOK:
+		a.counted(read)
+		return
 	case read && status == http.StatusOK:
 		a.outcome, a.values = check.OK, [][]byte{a.body}
 		return
@@ -156,11 +169,25 @@ func (a *answer) judge(r *request, status int) {
 	case read && p.Code == "key_not_found":
 		a.outcome = check.OK
 	case read:
+	case status == http.StatusPreconditionFailed && (r.match != "" || r.absent):
+		a.outcome = check.Mismatch
 	case p.Outcome == "not_applied":
 		a.outcome = check.NotApplied
 	default:
 		a.outcome = check.Unknown
 	}
+}
+
+// counted takes the value of a counter.
+func (a *answer) counted(read bool) {
+	var c struct {
+		Value *int64 `json:"value"`
+	}
+	if json.Unmarshal(a.body, &c) != nil || c.Value == nil {
+		a.outcome, a.code = map[bool]check.Outcome{true: check.Failed, false: check.Unknown}[read], "broken_answer"
+		return
+	}
+	a.outcome, a.count = check.OK, *c.Value
 }
 
 func (a *answer) siblings() {

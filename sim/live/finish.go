@@ -129,9 +129,24 @@ func (r *run) readAll(ctx context.Context, st *finalState, keys []check.KeyRef, 
 func (r *run) readFinal(ctx context.Context, k check.KeyRef, rng *rand.Rand) ([]string, bool) {
 	s := r.servers[rng.IntN(len(r.servers))]
 	op := check.Op{Kind: check.Read, Bucket: k.Bucket, Key: k.Key, Level: check.All, Node: s.name, Call: r.now()}
-	a := send(ctx, r.http, s, &request{method: http.MethodGet, path: keyPath(k), timeout: 4 * time.Second,
-		query: url.Values{"consistency": {"all"}, "sloppy": {"false"}}})
-	op.Return, op.Outcome, op.Read = r.now(), a.outcome, r.names(k, s, a.values)
+	q := request{method: http.MethodGet, path: keyPath(k), timeout: 4 * time.Second, query: url.Values{"consistency": {"all"}, "sloppy": {"false"}}}
+	strong := r.mode(k.Bucket) == strongMode
+	if strong {
+		op.Level, q.query = check.Strict, levelQuery(rng.IntN(len(strongLevels)-1), rng)
+	}
+	if r.is(k.Bucket, counting) {
+		op.Kind, q.path = check.Total, counterPath(k)
+	}
+	a := send(ctx, r.http, s, &q)
+	op.Return, op.Outcome = r.now(), a.outcome
+	if op.Kind == check.Total {
+		op.Count, op.Version = a.count, a.version()
+	} else {
+		op.Read = r.names(k, s, a.values)
+	}
+	if strong {
+		op.Version = a.version()
+	}
 	r.book.add(op)
 	return op.Read, a.outcome == check.OK
 }

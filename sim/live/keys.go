@@ -23,6 +23,7 @@ type token struct {
 	text   string
 	covers []string // live values
 	gone   []string // deleted or overwritten ones
+	mine   bool     // in strong buckets: the client wrote it itself
 }
 
 // key is one key under load.
@@ -30,10 +31,12 @@ type key struct {
 	ref    check.KeyRef
 	owners []string // node names
 	blind  bool     // writes without context are allowed
+	lists  bool     // its values are lists
 
 	mu     sync.Mutex
 	uses   int           // left
 	tokens map[int]token // by client: the last one, which may be stale by now
+	powers int           // of two, that were added
 }
 
 func (k *key) token(client int) (token, bool) {
@@ -50,6 +53,39 @@ func (k *key) keep(client int, t token) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.tokens[client] = t
+}
+
+func (k *key) forget(client int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.tokens, client)
+}
+
+// powersMax keeps the sum of all powers of two within a counter's 63 bits.
+const powersMax = 62
+
+// power is the next power of two to add; when there is none left, the key is given up.
+func (k *key) power() (int64, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.powers == powersMax {
+		k.uses = 0
+		return 0, false
+	}
+	k.powers++
+	return 1 << (k.powers - 1), true
+}
+
+// usesCreate: a key that exists is of no more interest to those who race to create it.
+const usesCreate = 20
+
+// strongKey is a key of a strong bucket; nothing is written before the workload begins.
+func (c *client) strongKey(w *active, name string) *key {
+	k := &key{ref: check.KeyRef{Bucket: w.bucket, Key: name}, uses: usesMin + c.rng.IntN(usesSpread), lists: w.name == appending, tokens: map[int]token{}}
+	if w.name == creating {
+		k.uses = 1 + c.rng.IntN(usesCreate)
+	}
+	return k
 }
 
 // retire gives the key up: a write without context has an unknown outcome, which
@@ -103,6 +139,8 @@ type book struct {
 	ops []check.Op
 	bad []string // values that nobody wrote
 	by  map[string]int
+
+	differ []string // copies of one write that were told different things
 }
 
 // historyMax bounds the memory of a long run; the load ends there.
@@ -115,7 +153,7 @@ func (b *book) add(op check.Op) {
 	defer b.mu.Unlock()
 	b.ops = append(b.ops, op)
 	kind := "writes "
-	if op.Kind == check.Read {
+	if op.Kind == check.Read || op.Kind == check.Total {
 		kind = "reads "
 	}
 	b.by[kind+op.Outcome.String()]++
@@ -126,6 +164,14 @@ func (b *book) damage(text string) {
 	defer b.mu.Unlock()
 	if len(b.bad) < check.MaxViolations {
 		b.bad = append(b.bad, text)
+	}
+}
+
+func (b *book) contradict(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.differ) < check.MaxViolations {
+		b.differ = append(b.differ, text)
 	}
 }
 

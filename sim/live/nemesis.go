@@ -15,6 +15,7 @@ type nemesis struct {
 	schedule []Fault
 	clock    []time.Duration // by node: present offset
 	full     []bool
+	hangs    []bool
 	raft     []bool
 	done     []Fault // what was begun
 }
@@ -29,7 +30,7 @@ type step struct {
 // run ends with the last fault's end or with ctx. What still lasts is not undone.
 func (n *nemesis) run(ctx context.Context) {
 	nodes := len(n.c.children)
-	n.clock, n.full, n.raft = make([]time.Duration, nodes), make([]bool, nodes), make([]bool, nodes)
+	n.clock, n.full, n.hangs, n.raft = make([]time.Duration, nodes), make([]bool, nodes), make([]bool, nodes), make([]bool, nodes)
 	var steps []step
 	for _, f := range n.schedule {
 		steps = append(steps, step{f.At, f, false}, step{f.Until, f, true})
@@ -126,6 +127,8 @@ func (n *nemesis) inside(f Fault, on bool) error {
 		switch f.Class {
 		case "disk-full":
 			n.full[node] = on
+		case "disk-hang":
+			n.hangs[node] = on
 		case "raft-pause":
 			n.raft[node] = on
 		case "clock":
@@ -134,6 +137,6 @@ func (n *nemesis) inside(f Fault, on bool) error {
 				n.clock[node] = f.Amount
 			}
 		}
-		return c.set(fmt.Sprintf(`{"clock-offset":%q,"disk-full":%t,"raft-paused":%t}`, n.clock[node], n.full[node], n.raft[node]))
+		return c.set(fmt.Sprintf(`{"clock-offset":%q,"disk-full":%t,"disk-hangs":%t,"raft-paused":%t}`, n.clock[node], n.full[node], n.hangs[node], n.raft[node]))
 	})
 }

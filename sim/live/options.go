@@ -38,11 +38,13 @@ type Options struct {
 	// follow; Env its environment.
 	Command, Env []string
 	Talk         io.Writer // progress and faults as they happen
+
+	unnamed bool // nobody asked for workloads by name
 }
 
 // Default is a run that suits a laptop.
 func Default() Options {
-	return Options{Nodes: 5, Duration: 2 * time.Minute, Clients: 8, Rate: 150}
+	return Options{Nodes: 5, Duration: 2 * time.Minute, Clients: 8, Rate: 250}
 }
 
 // NoFaults, as the only fault class, means none.
@@ -81,6 +83,7 @@ func (o *Options) Check() error {
 		}
 	}
 	if o.Workloads == nil {
+		o.unnamed = true
 		o.Workloads = Workloads()
 	}
 	if err := known("--workload", o.Workloads, Workloads()); err != nil {

@@ -85,19 +85,19 @@ func (r *run) judge(st *finalState) *Report {
 		rep.Faults[f.Class]++
 		rep.Happened = append(rep.Happened, fmt.Sprintf("%.1fs %v", f.At.Seconds(), f))
 	}
-	causal, last := r.split(ops)
-	finals := func(lww bool) map[check.KeyRef][]string {
+	causal, last, strong := r.split(ops)
+	finals := func(kind mode) map[check.KeyRef][]string {
 		out := maps.Clone(st.values)
-		maps.DeleteFunc(out, func(k check.KeyRef, _ []string) bool { return r.lww(k.Bucket) != lww })
+		maps.DeleteFunc(out, func(k check.KeyRef, _ []string) bool { return r.mode(k.Bucket) != kind })
 		return out
 	}
 	rep.add("history", ops, "the clients' own record is in order", check.Validate(ops))
-	rep.add("eventual", causal, "nothing acknowledged is lost, nothing overwritten or deleted comes back", check.Eventual(causal, finals(false)))
-	rep.add("durability", causal, "every acknowledged write is there or was replaced", check.Durability(causal, finals(false)))
-	rep.add("strict reads", causal, "reads with R+W>N and owners only see what was acknowledged before", check.StrictReads(causal))
-	rep.add("sessions", causal, "no read is behind its token", check.Sessions(causal))
-	rep.add("siblings", ops, fmt.Sprintf("no answer shows a value twice, or more than %d", siblingsMax), check.SiblingCaps(ops, siblingsMax))
-	rep.add("last write wins", last, "no value that nobody wrote, or whose write was refused; one value at a time", r.lastWrite(last, finals(true)))
+	if len(causal)+len(last) > 0 || len(strong) == 0 {
+		r.judgeEventual(rep, causal, last, finals)
+	}
+	if len(strong) > 0 {
+		r.judgeStrong(rep, strong, finals(strongMode))
+	}
 	rep.add("convergence", nil, "all owners of each key hold the same", check.Convergence(st.replicas))
 	rep.Checks[len(rep.Checks)-1].Looked = len(st.replicas)
 	rep.list("values", len(ops), "every value comes back byte for byte", "DAMAGED", r.book.bad)
@@ -105,28 +105,68 @@ func (r *run) judge(st *finalState) *Report {
 	if r.cluster != nil {
 		rep.list("processes", len(r.servers), "no node ended by itself", "ENDED", r.cluster.dead())
 	}
-	rep.notLinearizable(causal)
+	if len(causal) > 0 {
+		rep.notLinearizable(causal)
+	}
 	return rep
+}
+
+// judgeEventual holds what keeps siblings, and where the last write wins, against its
+// promises.
+func (r *run) judgeEventual(rep *Report, causal, last []check.Op, finals func(mode) map[check.KeyRef][]string) {
+	rep.add("eventual", causal, "nothing acknowledged is lost, nothing overwritten or deleted comes back", check.Eventual(causal, finals(siblingsMode)))
+	rep.add("durability", causal, "every acknowledged write is there or was replaced", check.Durability(causal, finals(siblingsMode)))
+	rep.add("strict reads", causal, "reads with R+W>N and owners only see what was acknowledged before", check.StrictReads(causal))
+	rep.add("sessions", causal, "no read is behind its token", check.Sessions(causal))
+	rep.add("siblings", slices.Concat(causal, last), fmt.Sprintf("no answer shows a value twice, or more than %d", siblingsMax), check.SiblingCaps(slices.Concat(causal, last), siblingsMax))
+	rep.add("last write wins", last, "no value that nobody wrote, or whose write was refused; one value at a time", r.lastWrite(last, finals(lwwMode)))
 }
 
 // siblingsMax: a coordinator refuses a write that would leave more than MaxSiblings;
 // coordinators that do not hear each other each count for themselves.
 const siblingsMax = 3 * core.MaxSiblings
 
-func (r *run) lww(bucket string) bool {
-	return slices.ContainsFunc(r.active, func(a *active) bool { return a.bucket == bucket && a.name == "lww" })
+// mode is what a bucket promises.
+type mode byte
+
+const (
+	siblingsMode mode = iota
+	lwwMode
+	strongMode
+)
+
+func (r *run) mode(bucket string) mode {
+	for _, a := range r.active {
+		switch {
+		case a.bucket != bucket:
+		case a.strong:
+			return strongMode
+		case a.name == "lww":
+			return lwwMode
+		}
+	}
+	return siblingsMode
 }
 
-// split parts the history: what keeps siblings, and where the last write wins.
-func (r *run) split(ops []check.Op) (causal, last []check.Op) {
+// is tells whether a bucket is that of a workload.
+func (r *run) is(bucket, workload string) bool {
+	return slices.ContainsFunc(r.active, func(a *active) bool { return a.bucket == bucket && a.name == workload })
+}
+
+// split parts the history: what keeps siblings, where the last write wins, and what is
+// linearizable.
+func (r *run) split(ops []check.Op) (causal, last, strong []check.Op) {
 	for i := range ops {
-		if r.lww(ops[i].Bucket) {
+		switch r.mode(ops[i].Bucket) {
+		case lwwMode:
 			last = append(last, ops[i])
-		} else {
+		case strongMode:
+			strong = append(strong, ops[i])
+		default:
 			causal = append(causal, ops[i])
 		}
 	}
-	return causal, last
+	return causal, last, strong
 }
 
 // lastWrite keeps of the eventual checker what holds where values may go without

@@ -32,6 +32,9 @@ type run struct {
 	nemesis *nemesis
 	talk    sync.Mutex
 	stuck   []string // what did not come to rest
+	lists   lists
+
+	noStrong bool // the cluster has no strong buckets
 }
 
 // active is a workload under way.
@@ -117,7 +120,9 @@ func (r *run) whole(ctx context.Context) (*Report, error) {
 	report := r.judge(state)
 	if report.Clean() {
 		r.dropBuckets(ctx)
-		return report, nil
+		if r.o.Dir == "" {
+			return report, nil
+		}
 	}
 	report.Dir = r.dir
 	return report, r.save(report)
@@ -152,10 +157,13 @@ func (r *run) setUp(ctx context.Context) error {
 		for _, name := range r.o.Workloads {
 			if w.name == name {
 				a := &active{workload: w, bucket: "check-" + r.id + "-" + w.name, pool: &pool{}}
-				if err := r.makeBucket(ctx, a); err != nil {
+				made, err := r.makeBucket(ctx, a)
+				if err != nil {
 					return err
 				}
-				r.active = append(r.active, a)
+				if made {
+					r.active = append(r.active, a)
+				}
 			}
 		}
 	}
@@ -194,11 +202,15 @@ func (r *run) ready(ctx context.Context) error {
 // control sends a request to one node after the other until one takes it.
 func (r *run) control(ctx context.Context, method, path string, body []byte) error {
 	var last answer
-	for deadline := time.Now().Add(readyPatience); ; {
+	began := time.Now()
+	for deadline := began.Add(readyPatience); ; {
 		for _, s := range r.servers {
 			if last = send(ctx, r.http, s, &request{method: method, path: path, body: body, timeout: 5 * time.Second}); last.outcome == check.OK {
 				return nil
 			}
+		}
+		if last.code == "not_supported" && time.Since(began) > featurePatience {
+			return fmt.Errorf("%s %s: %w: %s", method, path, errNotSupported, bytes.TrimSpace(last.body))
 		}
 		if time.Now().After(deadline) || !rest(ctx, poll) {
 			return fmt.Errorf("%s %s: %s: %s", method, path, last.code, bytes.TrimSpace(last.body))
@@ -206,17 +218,35 @@ func (r *run) control(ctx context.Context, method, path string, body []byte) err
 	}
 }
 
-func (r *run) makeBucket(ctx context.Context, a *active) error {
+// makeBucket makes the bucket of a workload; false: the cluster has no strong buckets
+// yet, and the workload was not asked for by name.
+func (r *run) makeBucket(ctx context.Context, a *active) (bool, error) {
 	body := map[string]any{"name": a.bucket}
 	for k, v := range a.workload.bucket {
 		body[k] = v
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return r.control(ctx, http.MethodPost, "/v1/buckets", text)
+	if a.strong && r.noStrong {
+		return false, nil
+	}
+	err = r.control(ctx, http.MethodPost, "/v1/buckets", text)
+	if errors.Is(err, errNotSupported) && a.strong && r.o.unnamed {
+		r.say("no workloads on strong buckets: %v", err)
+		r.noStrong = true
+		return false, nil
+	}
+	return err == nil, err
 }
+
+// errNotSupported: the cluster refuses to do it, as it is.
+var errNotSupported = errors.New("not supported")
+
+// featurePatience is how long a cluster that has just begun may take to find out what
+// all its nodes can do.
+const featurePatience = 15 * time.Second
 
 // dropBuckets leaves a cluster that is not ours as it was.
 func (r *run) dropBuckets(ctx context.Context) {
@@ -263,6 +293,10 @@ func (r *run) load(ctx context.Context) {
 // names are the writes that values come from.
 func (r *run) names(k check.KeyRef, s server, values [][]byte) (out []string) {
 	for _, v := range values {
+		nameOf := nameOf
+		if r.is(k.Bucket, appending) {
+			nameOf = r.lists.nameOf
+		}
 		name, err := nameOf(v)
 		if err != nil {
 			r.book.damage(fmt.Sprintf("%s/%s from %s: %v", k.Bucket, k.Key, s.name, err))

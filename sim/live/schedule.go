@@ -36,6 +36,7 @@ var classes = []class{
 	{"slow", onLinks, drawSlow},
 	{"reset", onLinks, drawSome},
 	{"disk-full", onInside, drawSome},
+	{"disk-hang", onInside, drawSome},
 	{"clock", onInside, drawClock},
 	{"raft-pause", onInside, func(r *rand.Rand, f *Fault, nodes int) {
 		f.Nodes = all(nodes)

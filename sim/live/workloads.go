@@ -19,16 +19,30 @@ type workload struct {
 	name string
 	// bucket is the body that makes it, beside the name.
 	bucket map[string]any
+	strong bool
 	step   func(c *client, k *key, r *rand.Rand)
 }
 
 // workloads in the order in which they are listed.
 var workloads = []workload{
-	{"siblings", map[string]any{}, (*client).siblings},
-	{"strict", map[string]any{"sloppy": false}, (*client).strict},
-	{"session", map[string]any{}, (*client).session},
-	{"lww", map[string]any{"conflict": "lww"}, (*client).lww},
+	{name: "siblings", bucket: map[string]any{}, step: (*client).siblings},
+	{name: "strict", bucket: map[string]any{"sloppy": false}, step: (*client).strict},
+	{name: "session", bucket: map[string]any{}, step: (*client).session},
+	{name: "lww", bucket: map[string]any{"conflict": "lww"}, step: (*client).lww},
+	strongWorkload("register", (*client).register),
+	strongWorkload(appending, (*client).appendTo),
+	strongWorkload(creating, (*client).create),
+	strongWorkload(counting, (*client).counter),
+	strongWorkload(locking, (*client).lock),
 }
+
+// Names of workloads that something depends on.
+const (
+	appending = "append"
+	creating  = "create"
+	counting  = "counter"
+	locking   = "lock"
+)
 
 // client is one sequential user of the store.
 type client struct {
@@ -38,6 +52,7 @@ type client struct {
 	http    *http.Client
 	servers []server
 	seq     int
+	named   int // writes with an Idempotency-Key
 }
 
 // work goes on until ctx ends: that is the end of the load, not of an operation.
@@ -62,6 +77,9 @@ func (c *client) work(ctx context.Context) {
 // Nil when that did not succeed for certain.
 func (c *client) found(w *active, number int) *key {
 	name := w.name + "-" + strconv.Itoa(number)
+	if w.strong {
+		return c.strongKey(w, name)
+	}
 	q := url.Values{"bucket": {w.bucket}, "key": {name}}
 	a := send(context.Background(), c.http, c.any(), &request{method: http.MethodGet, path: "/v1/cluster/locate", query: q, timeout: time.Second})
 	var at struct {

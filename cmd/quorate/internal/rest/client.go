@@ -118,7 +118,9 @@ func (c *Client) Do(ctx context.Context, r Request) (*Reply, error) {
 		if ctx.Err() != nil && last == nil && !isLost(err) {
 			return nil, err
 		}
-		unknown = unknown || outcomeUnknown(err)
+		if unknown = unknown || outcomeUnknown(err); settled(r, err) {
+			return nil, err
+		}
 		// A definite refusal does not settle what an earlier attempt did.
 		if last == nil || !unknown || outcomeUnknown(err) {
 			last = err
@@ -145,6 +147,14 @@ func outcomeUnknown(err error) bool {
 		return l.Write
 	}
 	return false
+}
+
+// settled says that a refusal speaks for every copy of the request that was sent: the
+// primary of a strong bucket that compared has put its refusal into the log, under the
+// request's idempotency key, where no copy had been.
+func settled(r Request, err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusPreconditionFailed && r.Header.Get("Idempotency-Key") != ""
 }
 
 // next says whether another node may be asked after err.

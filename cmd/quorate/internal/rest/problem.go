@@ -25,6 +25,7 @@ type Problem struct {
 	Outcome      string  `json:"outcome,omitempty"`
 	Retryable    bool    `json:"retryable"`
 	RetryAfterMS int64   `json:"retry_after_ms,omitempty"`
+	ETag         string  `json:"etag,omitempty"` // the current version, of precondition_failed
 	Quorum       *Quorum `json:"quorum,omitempty"`
 	Node         string  `json:"-"` // who answered: Quorate-Served-By, else the address asked
 }
@@ -52,6 +53,9 @@ func (p *Problem) Error() string {
 	}
 	if p.Outcome != "" {
 		fmt.Fprintf(&b, " [outcome %s]", p.Outcome)
+	}
+	if p.ETag != "" {
+		fmt.Fprintf(&b, " [the key holds %s]", p.ETag)
 	}
 	if q := p.Quorum; q != nil {
 		fmt.Fprintf(&b, " [n=%d, need=%d, acks=%d, owners=%d, fallbacks=%d]", q.N, q.Need, q.Acks, q.Owners, q.Fallbacks)

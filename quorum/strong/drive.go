@@ -1,0 +1,38 @@
+package strong
+
+import "github.com/quoratedb/quorate/hashring"
+
+// Leads tells whether this store evaluates writes and reads as the primary, now.
+func (r *Replica) Leads() bool { return r.lead != nil && r.lead.phase == leading }
+
+// Promised is the greatest epoch that this store has promised, durably or about to be.
+func (r *Replica) Promised() uint64 { return r.hard.Promised }
+
+// Rounds counts the confirmation rounds of all roles since the process started.
+func (r *Replica) Rounds() uint64 { return r.rounds }
+
+// Generation is that of the values that count.
+func (r *Replica) Generation() uint64 { return r.hard.Generation }
+
+// HandOver has a primary ask out, for prefer if that is set, and lead on until another
+// one is named. It ends with the epoch.
+func (r *Replica) HandOver(prefer hashring.SID) {
+	if r.lead != nil {
+		r.handing, r.handTo = true, prefer
+		r.saidAt = r.now.Mono - r.opts.Silence
+	}
+}
+
+// Distrust: the store has turned out to have forgotten something. From now on it counts
+// for nothing, and leads nothing.
+func (r *Replica) Distrust() {
+	if r.suspect {
+		return
+	}
+	r.suspect = true
+	if r.lead != nil {
+		r.propose(AskOut, hashring.SID{})
+		r.stepDown()
+	}
+	r.forfeit = r.cfg.Primary == r.self
+}

@@ -1,0 +1,407 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
+	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
+)
+
+// strongMoves are stories of changes of the sets.
+var strongMoves = []story{
+	{name: "F09 two replicas changed at once", about: "a set is replaced through a joint configuration, and never has two majorities apart", draw: strongly,
+		bugs: []plant.Bug{plant.StrongSubstitutes, plant.StrongOneSetCommits, plant.StrongOneSetSeals}, tell: func(s *script) {
+			s.tame()
+			ms := append([]*node{s.lead()}, s.follow()...)
+			s.made(ms[0], "v1")
+			s.cutOff(ms[0], ms[1])
+			s.joins(ms[2], s.x, s.y)
+			s.run(2 * time.Second)
+			one := s.ask(ms[0], core.OpPut, strongBucket, "v2", within(2*time.Second))
+			two := s.ask(ms[2], core.OpPut, strongBucket, "v3", within(2*time.Second))
+			s.run(time.Second)
+			three := s.ask(s.x, core.OpGet, strongBucket, "", within(2*time.Second))
+			s.wait(one)
+			s.wait(two)
+			s.wait(three)
+			s.mended(ms[0], ms[1])
+			s.served()
+			s.cutOff(ms[0], ms[1])
+			four := s.sput(ms[2], "v4", within(2*time.Second))
+			if s.w.auth.state.Partitions[0].Strong.Sets[0][0] == ms[0].sid {
+				s.expect(four, "write_quorum_timeout unknown", "primary_changed unknown", "primary_unavailable not_applied")
+			}
+			s.mended(ms[0], ms[1])
+			s.served()
+			s.sget(s.x)
+		}},
+	{name: "F10 a joint configuration without activation", about: "it ends by going back, not by going on", draw: strongly,
+		bugs: []plant.Bug{plant.StrongJointUnactivated, plant.StrongAbortForward}, tell: func(s *script) {
+			s.tame()
+			ms := append([]*node{s.lead()}, s.follow()...)
+			s.made(ms[0], "v1")
+			s.cutOff(s.x, s.y)
+			s.joins(ms[2], s.x, s.y)
+			s.leaves(hashring.StrongSettle, ms[2])
+			s.leaves(hashring.StrongAbort, ms[2])
+			ms[2].kill(true)
+			s.mended(s.x, s.y)
+			s.name(s.w.bySID[s.w.auth.state.Partitions[0].Strong.Sets[0][1]])
+			s.served()
+			ms[2].start()
+			s.shows(s.away(), "v1")
+		}},
+	{name: "F11 a learner", about: "it gets the log and counts for nothing", draw: strongly, bugs: []plant.Bug{plant.StrongLearnerCounts}, tell: func(s *script) {
+		s.tame()
+		old := s.lead()
+		s.made(old, "v1")
+		s.w.auth.change([]hashring.StrongChange{{Partition: 0, Epoch: s.epoch(), Kind: hashring.StrongLearners, Stores: []hashring.SID{s.away().sid}}})
+		s.run(2 * time.Second)
+		for _, n := range s.follow() {
+			n.kill(true)
+		}
+		s.expect(s.sput(old, "v2", within(2*time.Second)), "write_quorum_timeout unknown", "primary_changed unknown")
+		for _, n := range s.follow() {
+			n.start()
+		}
+	}},
+	{name: "F12 removed replicas", about: "a coordinator that knows only the old set reads nothing old from it", draw: strongly, tell: func(s *script) {
+		s.tame()
+		ms := append([]*node{s.lead()}, s.follow()...)
+		s.made(ms[0], "v1")
+		ms[1].deaf, ms[2].deaf = 1, 1
+		s.joins(ms[0], s.x, s.y)
+		s.served()
+		s.leaves(hashring.StrongSettle, ms[0])
+		s.served()
+		s.made(ms[0], "v2")
+		s.cut(ms[1], ms[0], s.x, s.y)
+		s.expect(s.sget(ms[1], at(core.LevelQuorum), within(2*time.Second)), "read_quorum_timeout", "primary_unavailable", "quorum_unavailable", "v2")
+		ms[1].deaf, ms[2].deaf = 0, 0
+		s.mend(ms[1], ms[0], s.x, s.y)
+	}},
+	{name: "F24 a request id after a move", about: "a repeat is known to stores that came later", draw: func(d *Draw) { strongly(d); d.Strong.LogEntries = 8 },
+		bugs: []plant.Bug{plant.StrongNoCompletion, plant.StrongNoDedupe}, tell: func(s *script) {
+			s.tame()
+			ms := append([]*node{s.lead()}, s.follow()...)
+			id := s.key()
+			first := s.made(ms[0], "v1", keyed(id))
+			for _, v := range values(60) { // the log is cut meanwhile
+				s.made(ms[0], v)
+			}
+			s.joins(ms[2], s.x, s.y)
+			s.served()
+			s.leaves(hashring.StrongSettle, s.x)
+			s.served()
+			if r := s.sput(s.x, "v1", keyed(id)); r == nil || r.Outcome != core.Applied || r.Strong.Version != first {
+				s.fail("the repeat is answered %s, the first try made %v", show(r), first)
+			}
+			s.shows(s.away(), "w59")
+		}},
+	{name: "F29 a wiped store", about: "it is another store: it learns, and then takes the place", draw: strongly, tell: func(s *script) {
+		old := s.lead()
+		s.made(old, "v1")
+		old.loseStore("wiped")
+		s.run(3 * time.Second)
+		old.start()
+		s.failsOver(s.w.nodes[0], 0)
+		s.run(40 * time.Second)
+		if !s.w.auth.state.Partitions[0].Strong.IsMember(old.sid) {
+			s.fail("the new store is no member after 40 s: %s", s.w.auth.drawConfig(0))
+		}
+		s.shows(s.away(), "v1")
+	}},
+	{name: "F38 a crash inside a snapshot", about: "the old state stands until the new one counts", draw: func(d *Draw) { strongly(d); d.Strong.LogEntries, d.Strong.SliceRows = 8, 1 }, tell: func(s *script) {
+		s.tame()
+		lag := s.follow()[1]
+		for i, v := range values(6) {
+			s.made(s.lead(), v, onKey("k"+string(rune('a'+i))))
+		}
+		for round := range 6 {
+			s.cutOff(lag)
+			for i, v := range values(40) {
+				s.made(s.lead(), v+"r"+string(rune('a'+round)), onKey("k"+string(rune('a'+i%7))))
+			}
+			s.mended(lag)
+			s.run(time.Duration(round*7) * time.Millisecond)
+			lag.kill(true)
+			s.run(100 * time.Millisecond)
+			lag.start()
+			s.run(500 * time.Millisecond)
+		}
+	}},
+	{name: "F39 RF 3, 1 and 3 again during partitions", about: "no count goes wrong", draw: strongly, tell: func(s *script) {
+		s.tame()
+		ms := append([]*node{s.lead()}, s.follow()...)
+		s.made(ms[0], "v1")
+		s.cutOff(ms[1])
+		s.joins(ms[0])
+		s.served()
+		s.leaves(hashring.StrongSettle, ms[0])
+		s.served()
+		s.made(ms[0], "v2")
+		s.mended(ms[1])
+		s.joins(ms[0], ms[1], ms[2])
+		s.cutOff(ms[2])
+		s.served()
+		s.leaves(hashring.StrongSettle, ms[1])
+		s.served()
+		s.made(ms[1], "v3")
+		s.mended(ms[2])
+		s.shows(s.away(), "v3")
+	}},
+	{name: "F40 a primary moved under load", about: "the old one answers nothing after the hand-over", draw: strongly, tell: func(s *script) {
+		for i := range 8 {
+			old := s.lead()
+			var calls []*call
+			for range 10 {
+				calls = append(calls, s.ask(old, core.OpPut, strongBucket, s.value()), s.ask(s.away(), core.OpGet, strongBucket, ""))
+			}
+			s.run(time.Duration(i) * 3 * time.Millisecond)
+			s.name(s.follow()[i%2])
+			for _, c := range calls {
+				s.wait(c)
+			}
+			s.served()
+		}
+	}},
+	{name: "F41 a node with many primaries dies", about: "all of its partitions serve again within a bound", draw: func(d *Draw) { strongly(d); d.Partitions = 300 }, tell: func(s *script) {
+		old := s.w.nodes[0]
+		old.kill(true)
+		from := s.w.now
+		behind := func() (n int) {
+			for p := range s.w.auth.state.Partitions {
+				part := &s.w.auth.state.Partitions[p]
+				if part.Primary == old.sid || !part.Strong.Activated {
+					n++
+				}
+			}
+			return n
+		}
+		s.w.runUntil(from+30*time.Second, func() bool { return behind() == 0 })
+		if n := behind(); n > 0 || s.w.now-from > 15*time.Second {
+			s.fail("%d partitions without an active primary %v later", n, s.w.now-from)
+		}
+	}},
+}
+
+// strongClients are stories of requests, their ids and their outcomes.
+var strongClients = []story{
+	{name: "F22 a reply that was lost", about: "the repeat of an applied compare-and-set is told so, and not that it does not fit", draw: strongly,
+		bugs: []plant.Bug{plant.StrongDedupeApplied, plant.StrongIDDropped}, tell: func(s *script) {
+			s.hang(100*time.Millisecond, s.follow()...)
+			both := s.key()
+			one, two := s.ask(s.lead(), core.OpPut, strongBucket, "v0", keyed(both)), s.ask(s.lead(), core.OpPut, strongBucket, "v0", keyed(both))
+			s.wait(one)
+			s.wait(two)
+			v := s.made(s.lead(), "v1")
+			id := s.key()
+			s.w.load.replyLost = 1
+			s.sput(s.away(), "v2", ifMatch(v), keyed(id), within(time.Second))
+			s.w.load.replyLost = 0
+			s.expect(s.sput(s.away(), "v2", ifMatch(v), keyed(id)), "applied")
+			s.shows(s.away(), "v2")
+		}},
+	{name: "F23 a repeat after somebody else's write", about: "it does nothing, also at a new primary", draw: strongly, tell: func(s *script) {
+		old := s.lead()
+		id := s.key()
+		s.made(old, "v1", keyed(id))
+		s.moved(s.follow()[0])
+		s.made(s.lead(), "v2")
+		s.expect(s.sput(s.away(), "v1", keyed(id)), "applied")
+		s.shows(s.away(), "v2")
+	}},
+	{name: "F25 F75 a repeat after its window", about: "it is not carried out, and its outcome is unknown", draw: func(d *Draw) { strongly(d); d.Strong.Window = 10 * time.Second },
+		bugs: []plant.Bug{plant.StrongExpiredRuns}, tell: func(s *script) {
+			id := s.key()
+			s.made(s.lead(), "v1", keyed(id))
+			s.run(30 * time.Second)
+			s.made(s.lead(), "v2")
+			s.run(time.Second)
+			s.made(s.lead(), "v3", onKey("other"))
+			s.expect(s.sput(s.away(), "v1", keyed(id)), "idempotency_expired unknown")
+			s.shows(s.away(), "v2")
+		}},
+	{name: "F26 a timeout is no failure", about: "a write that may be applied is unknown", draw: strongly, bugs: []plant.Bug{plant.StrongUnknownIsNo}, tell: func(s *script) {
+		old := s.lead()
+		s.made(old, "v1")
+		s.strongLost(s.follow()[0], strong.MsgAppendAck)
+		other := s.follow()[1]
+		s.cut(other, old)
+		put := s.ask(old, core.OpPut, strongBucket, "v2", within(time.Second))
+		s.run(20 * time.Millisecond)
+		if r := s.wait(put); r != nil && r.Outcome != core.Unknown {
+			s.fail("a write without acks is answered %s", show(r))
+		}
+		s.w.onSend = nil
+		s.mend(other, old)
+	}},
+	{name: "F27 F28 a primary's disk hangs", about: "it gives its role up, and is not named again at once", draw: strongly, tell: func(s *script) {
+		old := s.lead()
+		s.made(old, "v1")
+		s.hang(time.Minute, old)
+		put := s.ask(old, core.OpPut, strongBucket, "v2", within(500*time.Millisecond))
+		from := s.w.now
+		s.failsOver(old, 15*time.Second)
+		took, epoch := s.w.now-from, s.epoch()
+		s.wait(put)
+		s.made(s.lead(), "v3")
+		s.run(20 * time.Second)
+		if s.lead() == old || s.epoch() > epoch+2 || took > 8*time.Second {
+			s.fail("after %v another primary served; 20 s later it is %s, epoch %d was %d", took, s.lead().name, s.epoch(), epoch)
+		}
+	}},
+	{name: "F30 a strong store from an older image", about: "it promises and attests nothing", draw: strongly, bugs: []plant.Bug{plant.StrongUnconfirmed}, tell: func(s *script) {
+		old, b, c := s.lead(), s.follow()[0], s.follow()[1]
+		s.made(old, "v1")
+		image, store := b.eng.clone(), b.store
+		b.kill(true)
+		b.start()
+		s.run(2 * time.Second)
+		s.cutOff(c)
+		s.made(old, "v2") // at old and b alone
+		old.kill(true)
+		s.w.auth.outage++
+		b.rollBack(image, store)
+		s.mended(c)
+		s.w.auth.outage--
+		b.deaf++ // nobody tells it what it is
+		s.run(500 * time.Millisecond)
+		s.name(c)
+		s.run(2 * time.Second)
+		s.expect(s.sget(c, within(time.Second)), "primary_unavailable", "read_quorum_timeout", "quorum_unavailable")
+		b.deaf--
+		for _, n := range s.w.nodes {
+			n.start()
+		}
+		s.run(5 * time.Second)
+		s.served()
+		s.shows(s.away(), "v2")
+	}},
+	{name: "F31 a log damaged in the middle", about: "its store attests nothing: a log that is short or holed does not win", draw: strongly, tell: func(s *script) {
+		old, lag, bad := s.lead(), s.follow()[0], s.follow()[1]
+		s.made(old, "v1")
+		s.run(time.Second)
+		s.cut(lag, old)
+		s.made(old, "v2")
+		s.made(old, "v3")
+		s.run(time.Second)
+		bad.damageLog(0, bad.eng.parts[0].strong.lastIndex())
+		bad.kill(false)
+		old.kill(true)
+		s.mend(lag, old)
+		bad.start()
+		s.run(5 * time.Second)
+		s.expect(s.sget(lag, within(time.Second)), "primary_unavailable", "read_quorum_timeout", "quorum_unavailable")
+		s.expect(s.sget(lag, at(core.LevelQuorum), within(time.Second)), "primary_unavailable", "read_quorum_timeout", "quorum_unavailable")
+		old.start()
+		s.served()
+		s.run(2 * time.Second)
+		s.shows(s.away(), "v3")
+	}},
+	{name: "F33 power cut after a strong ack", about: "what was acked is there", draw: strongly, bugs: []plant.Bug{plant.StrongAckUnsynced, plant.StrongGateIgnored}, tell: func(s *script) {
+		s.made(s.lead(), "v1")
+		s.hang(200*time.Millisecond, s.follow()...)
+		put := s.ask(s.lead(), core.OpPut, strongBucket, "v2", within(time.Second))
+		s.run(100 * time.Millisecond)
+		acked := put.done
+		for _, n := range s.w.nodes {
+			n.kill(true)
+		}
+		for _, n := range s.w.nodes {
+			n.start()
+		}
+		s.served()
+		if acked {
+			s.shows(s.away(), "v2")
+		}
+		s.wait(put)
+	}},
+	{name: "F42 an eventual write into a strong key", about: "a replica takes none, nor a hint", draw: strongly, bugs: []plant.Bug{plant.StrongTakesWrites}, tell: func(s *script) {
+		s.made(s.lead(), "v1")
+		o := object(1, "v2")
+		b := s.follow()[0]
+		for _, k := range []core.Kind{core.MsgWrite, core.MsgHint} {
+			s.w.send(s.away(), &core.Message{Kind: k, From: s.away().sid, To: b.sid, ID: 1, Bucket: s.w.strong.bucket, Key: []byte("k"), Object: o, Target: b.sid, Epoch: s.w.auth.state.Partitions[0].PlanEpoch(), RingVersion: s.w.auth.state.Version})
+		}
+		s.run(time.Second)
+		for _, n := range s.w.nodes {
+			if rows := &n.eng.parts[0]; len(rows.hints) > 0 || rows.records[recordKey{s.w.strong.bucket, "k"}] != nil {
+				s.fail("%s keeps an eventual object of a strong key", n.name)
+			}
+		}
+		s.shows(s.away(), "v1")
+	}},
+	{name: "F43 a primary's clock an hour off", about: "no answer depends on it", draw: strongly, tell: func(s *script) {
+		p := s.lead()
+		for i, by := range []int64{3600_000, -7200_000, 3600_000} {
+			s.made(p, s.value())
+			p.clock.offMS += by
+			s.made(p, s.value())
+			s.shows(s.away(), s.last)
+			if i == 1 {
+				s.moved(s.follow()[0])
+			}
+		}
+	}},
+	{name: "F44 deleted and created anew", about: "an old version fits nothing", draw: strongly, bugs: []plant.Bug{plant.StrongNoCondition}, tell: func(s *script) {
+		v := s.made(s.lead(), "v1")
+		s.wait(s.ask(s.away(), core.OpDelete, strongBucket, "", ifMatch(v)))
+		s.made(s.away(), "v2", ifNone)
+		s.expect(s.sput(s.away(), "v3", ifMatch(v)), "precondition_failed not_applied")
+		s.expect(s.wait(s.ask(s.away(), core.OpDelete, strongBucket, "", ifMatch(v))), "precondition_failed not_applied")
+		s.shows(s.away(), "v2")
+	}},
+	{name: "F45 a primary that stood still for a minute", about: "no constant is outlived", draw: strongly, tell: func(s *script) {
+		old := s.lead()
+		s.made(old, "v1")
+		put := s.ask(old, core.OpPut, strongBucket, "v2", within(30*time.Second))
+		old.pause(true)
+		s.failsOver(old, 15*time.Second)
+		s.made(s.lead(), "v3")
+		s.run(time.Minute)
+		old.resume()
+		s.wait(put)
+		s.expect(s.sget(old), "v3", "v2")
+	}},
+	{name: "F74 a tombstone that one peer dropped", about: "a quorum read goes by the log, not by the version of the key", draw: func(d *Draw) { strongly(d); d.Strong.LogEntries = 8 },
+		tell: func(s *script) {
+			s.tame()
+			lag := s.follow()[1]
+			s.made(s.lead(), "v1")
+			s.run(time.Second)
+			s.cutOff(lag)
+			s.wait(s.ask(s.lead(), core.OpDelete, strongBucket, ""))
+			for _, v := range values(40) {
+				s.made(s.lead(), v, onKey("other"))
+			}
+			s.lead().kill(true)
+			s.mended(lag)
+			s.expect(s.sget(s.away(), at(core.LevelQuorum), within(3*time.Second)), "key_not_found", "read_quorum_timeout", "primary_unavailable")
+		}},
+	{name: "F37 a crash between any two batches", about: "what is applied and how far agree", draw: strongly, tell: func(s *script) {
+		for i := range 12 {
+			n := s.w.nodes[i%len(s.w.nodes)]
+			s.hang(time.Duration(i%4)*5*time.Millisecond, n)
+			put := s.ask(s.lead(), core.OpPut, strongBucket, s.value(), within(300*time.Millisecond))
+			s.run(time.Duration(i) * time.Millisecond)
+			n.kill(i%2 == 0)
+			s.run(50 * time.Millisecond)
+			n.start()
+			s.wait(put)
+			s.run(time.Second)
+		}
+	}},
+	{name: "strong increments", about: "every retry is sent twice, and each counts once", draw: strongly, tell: func(s *script) {
+		id := s.key()
+		add := func(r *core.Request) { r.Delta, r.StrongID, r.Key = 1, id, []byte(counterKeys+"1") }
+		for i := range 3 {
+			r := s.wait(s.ask(s.w.nodes[i], core.OpIncrement, strongBucket, "", add))
+			if r == nil || r.Outcome != core.Applied || r.Strong.Count != 1 || r.Strong.Again != (i > 0) {
+				s.fail("increment %d is answered %s", i, show(r))
+			}
+		}
+	}},
+}
