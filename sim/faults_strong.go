@@ -150,7 +150,7 @@ func (a *authority) otherSet(r *rand.Rand, c *hashring.StrongConfig) (out []hash
 	for _, i := range r.Perm(len(a.w.nodes)) {
 		n := a.w.nodes[i]
 		st, ok := a.ringAt(a.state.Version).Store(n.sid)
-		if ok && st.State == hashring.StoreUp && !n.doubted && !n.back && n.original == nil && len(out) < size {
+		if ok && st.State == hashring.StoreUp && !n.doubted && !n.back && n.original == nil && n.eng.damaged() == 0 && len(out) < size {
 			out = append(out, n.sid)
 		}
 	}

@@ -379,7 +379,7 @@ func (l *load) giveUp(w *World, c *call) {
 // overdue: every request is answered by its deadline, by a process that has the CPU.
 func (l *load) overdue(w *World, c *call) {
 	n := c.node
-	if n.slow != 1 || n.clock.rate < 1 || n.clock.halted || n.busy > w.now || n.lagged > c.began || w.now-n.calm < 10*time.Second && n.calm > 0 || w.now-n.woke < 2*patience+c.req.Timeout+core.DefaultDeadline || n.disk.stalled > c.began {
+	if n.slow != 1 || n.clock.rate < 1 || n.clock.halted || n.clock.true0 > c.began || n.busy > w.now || n.lagged > c.began || w.now-n.calm < 10*time.Second && n.calm > 0 || w.now-n.woke < 2*patience+c.req.Timeout+core.DefaultDeadline || n.disk.stalled > c.began {
 		return
 	}
 	w.violate(Violation{Check: "answers", Kind: "OVERDUE", Detail: fmt.Sprintf("%s has not answered %s begun at %v", n.name, drawRequest(c), c.began)})

@@ -235,15 +235,17 @@ var strongSmall = []story{
 		}},
 	{name: "two batches of a strong partition", about: "a batch that is durable says nothing of the next one", draw: strongly,
 		bugs: []plant.Bug{plant.StrongSyncedAhead, plant.StrongGateIgnored}, tell: func(s *script) {
-			for range 5 {
-				s.hang(50*time.Millisecond, s.w.nodes...)
-				one := s.ask(s.lead(), core.OpPut, strongBucket, s.value(), onKey("one"))
-				s.run(5 * time.Millisecond)
-				two := s.ask(s.lead(), core.OpPut, strongBucket, s.value(), onKey("two"))
-				s.run(48 * time.Millisecond)
-				s.hang(50*time.Millisecond, s.w.nodes...)
-				s.wait(one)
-				s.wait(two)
+			for i := range 12 {
+				s.hang(30*time.Millisecond, s.w.nodes...)
+				var calls []*call
+				for range 8 { // some come while the batches of others are on their way
+					calls = append(calls, s.ask(s.lead(), core.OpPut, strongBucket, s.value(), onKey("k"+s.last)))
+					s.run(time.Duration(1+i) * time.Millisecond)
+				}
+				s.hang(30*time.Millisecond, s.w.nodes...)
+				for _, c := range calls {
+					s.wait(c)
+				}
 			}
 		}},
 	{name: "an answer that never comes", about: "a write without an id is not sent again", draw: strongly,

@@ -154,7 +154,7 @@ func (t *strongTruth) stepped(n *node, b *core.Batch) {
 
 func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 	v := t.view(n, p)
-	hard := false
+	hard, had := false, uint64(0)
 	for i := range list {
 		switch w := &list[i].Write; w.Kind {
 		case strong.PutEntry:
@@ -163,6 +163,9 @@ func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 		case strong.CutTail:
 			if w.Index <= v.hard.Commit && w.Index > v.hard.Base.Index && v.entries[w.Index] != nil {
 				t.installs(n, p, w.Index, v, list)
+			}
+			for i := range v.entries { // order-free: the greatest
+				had = max(had, i)
 			}
 			maps.DeleteFunc(v.entries, func(i uint64, _ *strong.Entry) bool { return i >= w.Index }) // order-free: each by itself
 		case strong.PutHard:
@@ -173,9 +176,9 @@ func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 				t.w.probe.hit(pSnapshot)
 				v.seen = w.Hard.Base.Index // what it had of the log before counts for nothing
 			}
-			if r := n.eng.parts[p].strong; w.Hard.Applied < v.hard.Applied && r != nil { // it leaves, and drops what it had
+			if r := n.eng.parts[p].strong; r != nil && (w.Hard.Applied < v.hard.Applied || w.Hard.Applied == 0 && cutsTail(list)) { // it leaves, and drops what it had
 				sp := t.part(p)
-				sp.lost[n.sid] = max(sp.lost[n.sid], r.lastIndex())
+				sp.lost[n.sid] = max(sp.lost[n.sid], r.lastIndex(), had) // some of it may be on its way to the disk
 			}
 			v.hard, hard = w.Hard, true
 		}
@@ -189,6 +192,10 @@ func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 			t.w.probe.hit(pLogCut)
 		}
 	}
+}
+
+func cutsTail(list []core.StrongWrite) bool {
+	return slices.ContainsFunc(list, func(w core.StrongWrite) bool { return w.Kind == strong.CutTail })
 }
 
 // installs: a store that takes a snapshot, or leaves, drops its whole log; anything else
