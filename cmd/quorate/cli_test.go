@@ -393,7 +393,7 @@ func TestCommandsAreThoseThereAre(t *testing.T) {
 		names = append(names, c.Name())
 	}
 	got := strings.Join(names, " ")
-	if want := "bench bucket check cluster config delete demo get inspect list put repair ring serve sim version"; got != want {
+	if want := "bench bucket check cluster config counter delete demo get inspect list put repair ring serve sim version"; got != want {
 		t.Fatalf("got %s", got)
 	}
 }

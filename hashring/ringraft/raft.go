@@ -93,8 +93,13 @@ type Raft struct {
 	stop      chan struct{}
 	wg        sync.WaitGroup
 	reconcile sync.Mutex // one ReconcileVoters at a time
-	shutdown  sync.Once
-	stopErr   error
+
+	mu    sync.Mutex
+	asked int           // futures of raft without an answer
+	idle  chan struct{} // closed when there is none; nil: nobody waits for it
+
+	shutdown sync.Once
+	stopErr  error
 }
 
 // Open starts this store's part: with what Dir holds, or as a newcomer that waits
@@ -260,12 +265,14 @@ func (r *Raft) LeaderCh() <-chan bool { return r.raft.LeaderCh() }
 // streams are cut, then all of it is waited for.
 func (r *Raft) Shutdown() error {
 	r.shutdown.Do(func() {
+		r.settle()
 		f := r.raft.Shutdown()
 		closed := r.transport.Close()
 		r.transport.CloseStreams()
 		stopped := f.Error()
 		close(r.stop)
 		r.wg.Wait()
+		r.settle()
 		r.disk.over.Store(true)
 		if err := errors.Join(closed, stopped, r.closeDB()); err != nil {
 			r.stopErr = fmt.Errorf("raft: %w", err)
@@ -274,12 +281,52 @@ func (r *Raft) Shutdown() error {
 	return r.stopErr
 }
 
+// settlePatience bounds the wait for answers of raft at a shutdown.
+const settlePatience = 300 * time.Millisecond
+
+// settle waits until raft has answered all that was asked of it. One that is told to
+// stop between committing an entry and applying it answers never, so it is let finish
+// what it can finish first; what waits for a quorum it answers when it stops.
+func (r *Raft) settle() {
+	patience := time.NewTimer(settlePatience)
+	defer patience.Stop()
+	for {
+		r.mu.Lock()
+		idle := r.idle
+		if r.asked == 0 {
+			r.mu.Unlock()
+			return
+		}
+		if idle == nil {
+			idle = make(chan struct{})
+			r.idle = idle
+		}
+		r.mu.Unlock()
+		select {
+		case <-idle:
+		case <-patience.C:
+			return
+		}
+	}
+}
+
+func (r *Raft) answered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked--; r.asked == 0 && r.idle != nil {
+		close(r.idle)
+		r.idle = nil
+	}
+}
+
 // wait ends with f or with ctx, whichever is first.
 func (r *Raft) wait(ctx context.Context, f raft.Future) error {
 	done := make(chan error, 1)
-	r.wg.Add(1)
+	r.mu.Lock()
+	r.asked++
+	r.mu.Unlock()
 	go func() {
-		defer r.wg.Done()
+		defer r.answered()
 		done <- f.Error()
 	}()
 	select {
