@@ -26,7 +26,7 @@ func (s *StrongDraw) draw(r *rand.Rand) {
 	s.Window = []time.Duration{10 * time.Minute, 10 * time.Minute, time.Minute, 15 * time.Second}[r.IntN(4)]
 	s.LogEntries = []int{8192, 200, 40, 12}[r.IntN(4)]
 	s.InFlight = []int{1024, 1024, 3, 1}[r.IntN(4)]
-	s.SliceRows = []int{256, 4, 1}[r.IntN(3)]
+	s.SliceRows = []int{256, 32, 8}[r.IntN(3)] // a scrub reads one slice a second, and must be through before the settling ends
 	s.KeyWrites = []int{64, 64, 2}[r.IntN(3)]
 }
 
