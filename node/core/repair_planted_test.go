@@ -3,7 +3,6 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -23,15 +22,7 @@ func TestPlantedRepairBugs(t *testing.T) {
 		plant.MendFromOne:        mendedFromOne,
 		plant.MismatchServed:     servesWhatIsWrong,
 	} {
-		for _, b := range []plant.Bug{plant.None, bug} {
-			t.Run(fmt.Sprintf("%s/%v", bug, b != plant.None), func(t *testing.T) {
-				plant.Set(b)
-				defer plant.Set(plant.None)
-				if got := wrong(t); got != (b != plant.None) {
-					t.Errorf("went wrong: %v", got)
-				}
-			})
-		}
+		shows(t, bug, wrong)
 	}
 }
 

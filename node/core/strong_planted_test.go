@@ -3,7 +3,6 @@
 package core
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -21,15 +20,7 @@ func TestPlantedStrongBugs(t *testing.T) {
 		plant.StrongTakesWrites: takesEventual,
 		plant.StrongGateIgnored: acksUnsynced,
 	} {
-		for _, b := range []plant.Bug{plant.None, bug} {
-			t.Run(fmt.Sprintf("%s/%v", bug, b != plant.None), func(t *testing.T) {
-				plant.Set(b)
-				defer plant.Set(plant.None)
-				if got := wrong(t); got != (b != plant.None) {
-					t.Errorf("went wrong: %v", got)
-				}
-			})
-		}
+		shows(t, bug, wrong)
 	}
 }
 
