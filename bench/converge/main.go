@@ -15,12 +15,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -95,27 +93,13 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(o.dir, "quorate-converge-")
+	dir, bin, done, err := servers.Workplace(ctx, o.dir, "converge", o.bin, o.repo, o.keep)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if o.keep {
-			fmt.Fprintln(os.Stderr, "data and logs are in", dir)
-			return
-		}
-		err = errors.Join(err, os.RemoveAll(dir))
-	}()
-	b := &bench{o: o, bin: o.bin, dir: dir, rep: &report{}}
+	defer func() { err = errors.Join(err, done()) }()
+	b := &bench{o: o, bin: bin, dir: dir, rep: &report{}}
 	if b.rep.Machine, err = servers.ReadMachine(dir); err != nil {
-		return err
-	}
-	if b.bin == "" {
-		if b.bin, err = servers.BuildQuorate(ctx, o.repo, dir); err != nil {
-			return err
-		}
-	}
-	if b.bin, err = filepath.Abs(b.bin); err != nil {
 		return err
 	}
 	b.rep.Version = servers.Version(ctx, b.bin, "version")
@@ -129,22 +113,7 @@ func run(ctx context.Context, args []string) (err error) {
 }
 
 // publish prints what has been measured so far.
-func (b *bench) publish() error {
-	text := b.rep.markdown()
-	fmt.Print("\n", text)
-	var errs []error
-	if b.o.md != "" {
-		errs = append(errs, os.WriteFile(b.o.md, []byte(text), 0o644))
-	}
-	if b.o.json != "" {
-		out, err := json.MarshalIndent(b.rep, "", "  ")
-		if err == nil {
-			err = os.WriteFile(b.o.json, append(out, '\n'), 0o644)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
+func (b *bench) publish() error { return command.Publish(b.rep.markdown(), b.rep, b.o.md, b.o.json) }
 
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
