@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/hashring/ringraft"
 	"github.com/quoratedb/quorate/node/peer"
 	"github.com/quoratedb/quorate/quorum/strong"
 )
@@ -61,7 +62,9 @@ func (l *lifecycle) wordLoop(ctx context.Context) {
 }
 
 // deliver gives words to the leader: to the judge of this node when it leads, else to
-// the node that does, or to the one which that points to.
+// the node that does. A node without a vote may know a leader that is gone, and nobody
+// tells it of the next one: it asks the other nodes in turn, each of which points to whom
+// it knows.
 func (l *lifecycle) deliver(ctx context.Context, held []heldWord) error {
 	said := make([]strong.Word, len(held))
 	for i := range held {
@@ -70,13 +73,26 @@ func (l *lifecycle) deliver(ctx context.Context, held []heldWord) error {
 	if l.hearWords(said) {
 		return nil
 	}
-	_, addr := l.leader()
+	parts := l.parts.Load()
+	if parts == nil {
+		return errNoLeader
+	}
+	var known ringraft.NotLeaderError
+	known.Leader, known.Addr = parts.raft.Leader()
 	ctx, cancel := context.WithTimeout(ctx, wordsWait)
 	defer cancel()
-	for range 2 {
-		if addr == "" || addr == l.cfg.Peer {
-			return errNoLeader
+	err := errNoLeader
+	for _, addr := range l.leaderAddrs(parts, &known) {
+		if err = l.wordsAt(ctx, addr, said); err == nil || ctx.Err() != nil {
+			break
 		}
+	}
+	return err
+}
+
+// wordsAt gives words to the node at addr, or to the one it points to.
+func (l *lifecycle) wordsAt(ctx context.Context, addr string, said []strong.Word) error {
+	for range 2 {
 		var out wordsAnswer
 		if err := l.ask(ctx, addr, methodWords, wordsAsk{head{lifeFormat}, said}, &out); err != nil {
 			return err
@@ -85,7 +101,9 @@ func (l *lifecycle) deliver(ctx context.Context, held []heldWord) error {
 			return nil
 		}
 		l.hint(out.Leader, out.LeaderAt)
-		addr = out.LeaderAt
+		if addr = out.LeaderAt; addr == "" || addr == l.cfg.Peer {
+			break
+		}
 	}
 	return errNoLeader
 }

@@ -147,7 +147,8 @@ func (f *fleet) served(ctx context.Context, r ring, victim int, at time.Time) (m
 			return out, nil
 		}
 		if time.Since(at) > outageMax {
-			return out, fmt.Errorf("%d of %d partitions do not serve %v after the kill of n%d", want-len(out), want, outageMax, victim+1)
+			_, state, _ := f.q.Get(ctx, (victim+1)%len(f.q.Addrs()), "/v1/cluster")
+			return out, fmt.Errorf("%d of %d partitions do not serve %v after the kill of n%d; the cluster says %s", want-len(out), want, outageMax, victim+1, state)
 		}
 		if err := rest(ctx, poll); err != nil {
 			return out, err
