@@ -1,12 +1,12 @@
 package sim
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/quorum/strong"
 	"github.com/quoratedb/quorate/sim/check"
@@ -263,10 +263,10 @@ func parseCount(b []byte) (n int64) {
 }
 
 // newID is an Idempotency-Key as a client of this moment makes it.
-func (l *load) newID(w *World, n *node) (id strong.RequestID) {
+func (l *load) newID(w *World, n *node) strong.RequestID {
 	l.reqSeq++
-	id.StampMS = n.wall()
-	binary.BigEndian.PutUint64(id.Nonce[:], w.opt.Seed|1<<62)
-	binary.BigEndian.PutUint64(id.Nonce[8:], l.reqSeq)
+	text := fmt.Sprintf("%d-%x.%x", n.wall(), w.opt.Seed, l.reqSeq)
+	id := api.StrongID(text)
+	l.keyTexts[id] = text
 	return id
 }

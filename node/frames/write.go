@@ -280,10 +280,10 @@ type Printer struct {
 	p pending
 }
 
-// Print is the reply that a client of self gets to a request of operation op that was
-// taken at wall time now. It is good until the next call.
-func (p *Printer) Print(op wire.ClientOp, rep *core.Reply, self *api.Self, ring *hashring.Ring, now time.Time) *wire.ClientReply {
-	p.x.self, p.p.op, p.p.began = self, op, now
+// Print is the reply that a client of self gets to a request of operation op on a bucket
+// of a mode that was taken at wall time now. It is good until the next call.
+func (p *Printer) Print(op wire.ClientOp, mode hashring.Mode, rep *core.Reply, self *api.Self, ring *hashring.Ring, now time.Time) *wire.ClientReply {
+	p.x.self, p.p.op, p.p.mode, p.p.began = self, op, mode, now
 	out, _ := p.x.print(&answer{p: &p.p, reply: rep}, ring)
 	return out
 }
