@@ -3,12 +3,15 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/hashring/ringraft"
 	"github.com/quoratedb/quorate/internal/buildinfo"
 	"github.com/quoratedb/quorate/node/core"
 	"github.com/quoratedb/quorate/node/httpapi"
@@ -30,7 +33,30 @@ func (b backend) Alive(sid hashring.SID) bool     { return sid == b.n.self || b.
 func (b backend) Gatherer() prometheus.Gatherer   { return b.n.registry }
 
 func (b backend) Propose(ctx context.Context, cmd hashring.Command) (*hashring.State, error) {
-	return b.n.life.propose(ctx, cmd)
+	return proposeAgain(ctx, cmd, b.n.life.propose)
+}
+
+// proposeAgainAfter is the pause before a command of unknown outcome is repeated: its
+// cause is an election, which takes longer.
+const proposeAgainAfter = 100 * time.Millisecond
+
+// proposeAgain repeats what makes or changes a bucket until its outcome is known: twice
+// is the same as once. Not so a deletion: by then the name may be another bucket's.
+func proposeAgain(ctx context.Context, cmd hashring.Command, propose func(context.Context, hashring.Command) (*hashring.State, error)) (*hashring.State, error) {
+	for {
+		st, err := propose(ctx, cmd)
+		if !errors.Is(err, ringraft.ErrUnknown) {
+			return st, err
+		}
+		if cmd.Kind == hashring.KindCreateBucket || cmd.Kind == hashring.KindUpdateBucket {
+			select {
+			case <-time.After(proposeAgainAfter):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return nil, fmt.Errorf("%w: %w", httpapi.ErrMaybeProposed, err)
+	}
 }
 
 func (b backend) MovePrimary(ctx context.Context, partition uint32, to hashring.SID) error {

@@ -27,10 +27,15 @@ func (n *Node) handOver(ctx context.Context) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, handOverMost)
 	defer cancel()
+	voters := n.life.voters(ctx)
 	look := time.NewTicker(handOverLook)
 	defer look.Stop()
 	left := waiting
 	for len(left) > 0 {
+		if !canElect(voters, n.self, n.alive) {
+			n.log.Warn("this node stops while it leads strong partitions: the Raft group has no majority that could name another primary", "partitions", len(left), "of", len(waiting))
+			return
+		}
 		select {
 		case <-ctx.Done():
 			n.log.Warn("this node stops while it still leads strong partitions; the others will find it silent", "partitions", len(left), "of", len(waiting))
@@ -69,4 +74,16 @@ func notTakenOver(r *hashring.Ring, partitions []uint32, self hashring.SID) (lef
 		}
 	}
 	return left
+}
+
+// canElect tells whether the voters that are alive can choose a leader of the Raft
+// group, which names the next primaries. Voters that nobody knows may be able to.
+func canElect(voters []hashring.SID, self hashring.SID, alive func(hashring.SID) bool) bool {
+	up := 0
+	for _, v := range voters {
+		if v == self || alive(v) {
+			up++
+		}
+	}
+	return len(voters) == 0 || up >= hashring.Majority(len(voters))
 }

@@ -25,3 +25,25 @@ func TestHandOverWaitsForWhatOthersCanLead(t *testing.T) {
 		t.Fatalf("still waits for %v", got)
 	}
 }
+
+func TestHandOverWaitsOnlyWhileTheRaftGroupCanChoose(t *testing.T) {
+	a, b, c := hashring.SID{1}, hashring.SID{2}, hashring.SID{3}
+	for _, x := range []struct {
+		what   string
+		voters []hashring.SID
+		alive  []hashring.SID
+		want   bool
+	}{
+		{"all", []hashring.SID{a, b, c}, []hashring.SID{b, c}, true},
+		{"itself and another one", []hashring.SID{a, b, c}, []hashring.SID{c}, true},
+		{"itself alone", []hashring.SID{a, b, c}, nil, false},
+		{"one of two", []hashring.SID{a, b}, nil, false},
+		{"no vote of its own", []hashring.SID{b, c}, []hashring.SID{b}, false},
+		{"voters not known", nil, nil, true},
+	} {
+		alive := func(sid hashring.SID) bool { return slices.Contains(x.alive, sid) }
+		if got := canElect(x.voters, a, alive); got != x.want {
+			t.Errorf("%s: %v", x.what, got)
+		}
+	}
+}

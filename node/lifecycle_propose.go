@@ -39,7 +39,7 @@ func (l *lifecycle) propose(ctx context.Context, c hashring.Command) (*hashring.
 // commit tries the leader until it answers or ctx ends; no second try once a
 // command may have been taken.
 func (l *lifecycle) commit(ctx context.Context, c hashring.Command) (*hashring.State, error) {
-	last := errors.New("no other node is known")
+	last := errors.New("no other node can be reached")
 	for {
 		parts := l.parts.Load()
 		if parts == nil {

@@ -333,6 +333,11 @@ func (l *lifecycle) voters(ctx context.Context) []hashring.SID {
 			newest, at = out.Voters, out.Ring
 		}
 	})
+	if newest == nil { // nobody knows a leader: as it was when there was one
+		if v := parts.raft.Voters(); contains(v, l.self) {
+			return v
+		}
+	}
 	slices.SortFunc(newest, hashring.SID.Compare)
 	return newest
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -148,16 +149,48 @@ func (d *primariesDoc) head() string {
 	return fmt.Sprintf("ring version %d: %d of %d partitions have an active primary\n", d.RingVersion, d.Active, d.Partitions)
 }
 
+// inactiveRows leaves the nodes on the screen: beyond it partitions that miss the same
+// primary for the same reason share a row.
+const inactiveRows = 10
+
 // inactiveText lists partitions without an active primary; nothing when there are none.
 func inactiveText(list []inactive) string {
 	if len(list) == 0 {
 		return ""
 	}
 	g := grid{head: []string{"without an active primary", "epoch", "primary", "why"}, nums: []int{1, 2}}
+	if len(list) > inactiveRows {
+		return "\n" + inactiveGroups(list).String()
+	}
 	for _, p := range list {
 		g.add(p.Partition, p.Epoch, dash(p.Primary), dash(p.Why))
 	}
 	return "\n" + g.String()
+}
+
+// inactiveGroups is a row for each primary and reason, in the order of their first partitions.
+func inactiveGroups(list []inactive) *grid {
+	const named = 6 // partitions of a row that are named
+	type reason struct{ primary, why string }
+	var order []reason
+	groups := map[reason][]string{}
+	for _, p := range list {
+		r := reason{p.Primary, p.Why}
+		if groups[r] == nil {
+			order = append(order, r)
+		}
+		groups[r] = append(groups[r], strconv.Itoa(p.Partition))
+	}
+	g := &grid{head: []string{"without an active primary", "partitions", "primary", "why"}, nums: []int{1}}
+	for _, r := range order {
+		ids := groups[r]
+		text := strings.Join(ids[:min(named, len(ids))], " ")
+		if len(ids) > named {
+			text += " ..."
+		}
+		g.add(len(ids), text, dash(r.primary), dash(r.why))
+	}
+	return g
 }
 
 const (

@@ -94,3 +94,16 @@ func TestMovePrimaryFails(t *testing.T) {
 		}
 	}
 }
+
+// Many partitions without a primary leave the nodes on the screen.
+func TestInactiveGroups(t *testing.T) {
+	var list []inactive
+	for i := range 11 {
+		p := inactive{i, 4, "n2", "n2 is unreachable"}
+		if i == 3 {
+			p.Why = "1 of its 3 members are reachable, it needs 2"
+		}
+		list = append(list, p)
+	}
+	golden(t, "inactive_groups.table", inactiveText(list))
+}

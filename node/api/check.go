@@ -57,15 +57,28 @@ func CheckTTL(d time.Duration) *Fault {
 	return nil
 }
 
-// CheckConsistency takes the words of eventual buckets.
+// CheckConsistency takes the words of eventual buckets, and numbers of replicas.
 func CheckConsistency(v string) *Fault {
+	const words = "one, quorum, all, or a number of replicas from 1"
 	switch v {
 	case "one", "quorum", "all":
 		return nil
 	case "leader", "replica", "stale":
-		return Refuse(InvalidArgument, "consistency "+v+" is for strong buckets; here it is one, quorum or all")
+		return Refuse(InvalidArgument, "consistency "+v+" is for strong buckets; here it is "+words)
 	}
-	return Refuse(InvalidArgument, "consistency is one, quorum or all")
+	if replicas(v) == 0 {
+		return Refuse(InvalidArgument, "consistency is "+words)
+	}
+	return nil
+}
+
+// replicas is the number that v is, 0 if it is none.
+func replicas(v string) uint32 {
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
 }
 
 // ContentType is what is kept with a value.

@@ -16,8 +16,9 @@ const (
 	maxStampDigits = 15
 )
 
-func badIdempotencyKey() *Fault {
-	return Refuse(InvalidArgument, "Idempotency-Key is <unix_ms>-<random>, at most 256 characters")
+// BadIdempotencyKey refuses what ValidIdempotencyKey does not take.
+func BadIdempotencyKey() *Fault {
+	return Refuse(InvalidArgument, "Idempotency-Key is UNIX_MS-RANDOM, such as 1795388772846-4f2a9c, at most 256 characters")
 }
 
 // ValidIdempotencyKey tells whether v has the form of one.

@@ -52,7 +52,7 @@ func (p *Params) Request(req *core.Request, id version.RequestID) *Fault {
 	req.Op, req.Bucket, req.Key, req.ID = p.Op, p.Bucket, p.Key, id
 	if p.IdempotencyKey != "" && p.Write() {
 		if !ValidIdempotencyKey(p.IdempotencyKey) {
-			return badIdempotencyKey()
+			return BadIdempotencyKey()
 		}
 		req.ID = HashID(p.IdempotencyKey)
 	}
@@ -215,8 +215,8 @@ func (p *Params) counts(req *core.Request) *Fault {
 // refuse, with the numbers.
 func Count(n uint32) core.Count { return core.Count(min(n, MaxCount)) }
 
-// Resolve turns a consistency word into numbers of the bucket. It is to be called
-// with "" too.
+// Resolve turns what CheckConsistency takes into numbers of the bucket. It is to be
+// called with "" too.
 func Resolve(req *core.Request, consistency string, b *hashring.Bucket, ring *hashring.Ring) {
 	if consistency == "" {
 		return
@@ -237,6 +237,8 @@ func Resolve(req *core.Request, consistency string, b *hashring.Bucket, ring *ha
 			part := ring.PartitionOf(hashring.Hash(req.Bucket, req.Key))
 			*count = core.Count(hashring.Majority(ring.N(b, part)))
 		}
+	default:
+		*count = Count(replicas(consistency))
 	}
 }
 

@@ -29,7 +29,8 @@ type Backend interface {
 	Alive(sid hashring.SID) bool
 	// Propose commits a ring command through the Raft leader, wherever it is, and
 	// returns once this node knows the new state. Refusals are hashring's typed
-	// errors; ErrNotProposed says that nothing can have happened.
+	// errors; ErrNotProposed says that nothing can have happened, ErrMaybeProposed that
+	// nobody knows.
 	Propose(ctx context.Context, cmd hashring.Command) (*hashring.State, error)
 	// MovePrimary asks the Raft leader to have a store, a member of the partition's
 	// sets, lead it. It is done when the ring says so, and may be asked again. Errors
@@ -53,6 +54,9 @@ type Backend interface {
 // ErrNotProposed is wrapped by Propose when the command was certainly not
 // committed: no leader is known, or it refused to take it.
 var ErrNotProposed = errors.New("no Raft leader took the command")
+
+// ErrMaybeProposed is wrapped by Propose when the command may or may not be committed.
+var ErrMaybeProposed = errors.New("whether the Raft group committed the change is not known")
 
 // Check is one line of /readyz?verbose.
 type Check struct {

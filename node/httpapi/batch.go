@@ -244,7 +244,7 @@ func (b *batchRun) operation(i int, o *batchOperation) (*core.Request, *fault) {
 	switch req.ID = randomID(); {
 	case key == "":
 	case !validIdempotencyKey(key):
-		return nil, refuse(codeInvalidArgument, "idempotency_key is <unix_ms>-<random>, at most 256 characters")
+		return nil, refuse(codeInvalidArgument, "idempotency_key is UNIX_MS-RANDOM, at most 256 characters")
 	default:
 		req.ID = hashID(key + "/" + o.Op + "/" + strconv.FormatUint(uint64(req.Sum), 16))
 	}
@@ -336,7 +336,8 @@ func (b *batchRun) do(res *batchResult, req *core.Request) {
 		return
 	}
 	res.ETag = etag(rep.Object.Hash())
-	if len(rep.Context.Seen) > 0 {
+	b.c.contextOfNothing(req, rep)
+	if len(rep.Context.Seen) > 0 || rep.NothingWritten {
 		res.Context = rep.Context.Token()
 	}
 	if req.Op != core.OpGet {

@@ -25,7 +25,7 @@ func (b *batchRun) strong(i int, req *core.Request, o *batchOperation) *fault {
 		}
 	}
 	if o.IdempotencyKey != "" && !validIdempotencyKey(o.IdempotencyKey) {
-		return refuse(codeInvalidArgument, "idempotency_key is <unix_ms>-<random>, at most 256 characters")
+		return refuse(codeInvalidArgument, "idempotency_key is UNIX_MS-RANDOM, at most 256 characters")
 	}
 	req.ID = randomID()
 	return asFault(a.Fill(req))

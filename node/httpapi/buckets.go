@@ -291,6 +291,8 @@ func proposeFault(err error) *fault {
 		return refuse(codeInvalidArgument, refusal.Error())
 	case errors.Is(err, ErrNotProposed):
 		return refuse(codeQuorumUnavailable, "the Raft group has no leader that took the change: "+err.Error())
+	case errors.Is(err, ErrMaybeProposed):
+		return refuse(codeWriteQuorumTimeout, err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return refuse(codeWriteQuorumTimeout, "the Raft group had not committed the change by the deadline")
 	}

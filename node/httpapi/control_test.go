@@ -108,6 +108,7 @@ func TestProposeFailures(t *testing.T) {
 	}{
 		{fmt.Errorf("no leader: %w", ErrNotProposed), 503, "quorum_unavailable", "not_applied"},
 		{context.DeadlineExceeded, 504, "write_quorum_timeout", "unknown"},
+		{fmt.Errorf("%w: leadership lost", ErrMaybeProposed), 504, "write_quorum_timeout", "unknown"},
 		{hashring.ErrNoCluster, 503, "starting", "not_applied"},
 		{hashring.ErrTooMany, 400, "invalid_argument", "not_applied"},
 		{hashring.ErrNotSupported, 422, "not_supported", "not_applied"},

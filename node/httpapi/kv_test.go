@@ -188,6 +188,10 @@ func TestDelete(t *testing.T) {
 	if a.Header.Get("ETag") != `"0000000000000000"` {
 		t.Errorf("headers %v", a.Header)
 	}
+	seen, err := version.ParseContext(a.Header.Get("Quorate-Context"))
+	if b, _ := r.b.Ring().Bucket("default"); err != nil || len(seen.Seen) != 0 || seen.Bucket != uint64(b.ID) || seen.KeyHash != hashring.Hash("default", []byte("k")) {
+		t.Errorf("context %+v, %v: not that of a client that has seen nothing", seen, err)
+	}
 	if got := r.b.last(t); got.Op != core.OpDelete || got.W != 2 || got.Sloppy != core.Yes || len(got.Value) != 0 {
 		t.Errorf("request %+v", got)
 	}
@@ -304,6 +308,8 @@ func TestConsistency(t *testing.T) {
 		{"PUT", "/v1/kv/default/k", "all", 0, core.All},
 		{"PUT", "/v1/kv/fixed/k", "quorum", 0, 2},
 		{"PUT", "/v1/kv/default/k?consistency=one", "", 0, 1},
+		{"PUT", "/v1/kv/fixed/k?consistency=2", "", 0, 2},
+		{"GET", "/v1/kv/default/k", "3", 3, 0},
 		{"DELETE", "/v1/kv/default/k?w=1", "all", 0, 1},
 	} {
 		var headers []string

@@ -264,7 +264,7 @@ func requestID(h headers, write bool) (id version.RequestID, f *fault) {
 		}
 		if given {
 			if !validIdempotencyKey(v) {
-				return randomID(), refuse(codeInvalidArgument, "Idempotency-Key is <unix_ms>-<random>, at most 256 characters")
+				return randomID(), asFault(rules.BadIdempotencyKey())
 			}
 			return hashID(v), nil
 		}

@@ -55,6 +55,8 @@ func TestBadRequestsReachNobody(t *testing.T) {
 		{"invalid_argument", "PUT", "/keys/k?ttl=0s", nil},
 		{"invalid_argument", "PUT", "/keys/k?ttl=9999999h", nil},
 		{"invalid_argument", "GET", "/keys/k", []string{"Quorate-Consistency: most"}},
+		{"invalid_argument", "GET", "/keys/k", []string{"Quorate-Consistency: 0"}},
+		{"invalid_argument", "GET", "/keys/k", []string{"Quorate-Consistency: -1"}},
 		{"invalid_argument", "GET", "/keys/k?r=2", []string{"Quorate-Consistency: most"}},
 		{"invalid_argument", "GET", "/keys/k", []string{"Quorate-Consistency: one", "Quorate-Consistency: all"}},
 		{"invalid_argument", "GET", "/keys/k", []string{"Quorate-Timeout: 250"}},

@@ -132,7 +132,7 @@ func (c *call) send(status int, h *headerList, body []byte) {
 
 // replyHeaders appends what every reply of the core carries.
 func (c *call) replyHeaders(h *headerList, rep *core.Reply) {
-	if len(rep.Context.Seen) > 0 {
+	if len(rep.Context.Seen) > 0 || rep.NothingWritten {
 		h.buf = rep.Context.AppendToken(h.buf)
 		h.done(hdrContext)
 	}
