@@ -12,13 +12,14 @@ const epochMS = 1_700_000_000_000
 // still while the machine is suspended; the wall clock follows it, off by a step that
 // faults change.
 type clock struct {
-	rate   float64
-	true0  time.Duration // virtual time of the last change
-	mono0  time.Duration // monotonic time then
-	boot   time.Duration // monotonic time at virtual time 0
-	offMS  int64         // of the wall clock
-	halted bool
-	stood  time.Duration // virtual time at which it was last halted
+	rate    float64
+	true0   time.Duration // virtual time of the last change
+	mono0   time.Duration // monotonic time then
+	boot    time.Duration // monotonic time at virtual time 0
+	offMS   int64         // of the wall clock
+	aheadMS int64         // the most that the wall clock was ahead when it was read
+	halted  bool
+	stood   time.Duration // virtual time at which it was last halted
 }
 
 // newClock is right, on a machine that was started long ago.
@@ -35,7 +36,9 @@ func (c *clock) mono(now time.Duration) time.Duration {
 }
 
 func (c *clock) wallMS(now time.Duration) int64 {
-	return epochMS + (c.mono(now) - c.boot).Milliseconds() + c.offMS
+	wall := epochMS + (c.mono(now) - c.boot).Milliseconds() + c.offMS
+	c.aheadMS = max(c.aheadMS, wall-epochMS-now.Milliseconds())
+	return wall
 }
 
 // when is the virtual time at which the monotonic clock reaches mono.

@@ -37,6 +37,7 @@ type strongPart struct {
 	views    map[*node]*strongView
 	configs  map[uint64]*strongConfig // by epoch
 	epoch    uint64                   // the newest of them
+	alone    bool                     // some set was of one store
 	lost     map[hashring.SID]uint64  // stores that are gone, or have left: how far their logs were durable
 }
 
@@ -82,6 +83,7 @@ func (t *strongTruth) published(s *hashring.State) {
 			t.wrong(uint32(p), "S1", "the ring goes back to epoch %d, and has had %d", c.Epoch, sp.epoch)
 		case old == nil:
 			sp.epoch = c.Epoch
+			sp.alone = sp.alone || slices.ContainsFunc(c.Sets, func(set []hashring.SID) bool { return len(set) == 1 })
 			sp.configs[c.Epoch] = &strongConfig{c, s.Partitions[p].Primary}
 		case old.primary != s.Partitions[p].Primary || !slices.EqualFunc(old.Sets, c.Sets, slices.Equal):
 			t.wrong(uint32(p), "S1", "two configurations of epoch %d: %s led the first one, and now %s", c.Epoch, t.w.name(old.primary), t.w.auth.drawConfig(uint32(p)))
@@ -264,6 +266,7 @@ func (t *strongTruth) committed(n *node, p uint32, v *strongView) {
 }
 
 func (t *strongTruth) commit(n *node, p uint32, sp *strongPart, v *strongView, e *strong.Entry) {
+	t.logTime(p, sp, e)
 	sp.log = append(sp.log, e)
 	if e.Kind == strong.Barrier {
 		t.w.probe.hitIf(len(sp.log) > 1, pFailover)

@@ -44,9 +44,6 @@ func (t *strongTruth) durable(s *strongTry, c *call, r *core.Reply, v strong.Ver
 	if !t.onMajority(s.partition, at) {
 		t.w.violate(t.about(s, "D1", "acked as %v, and no configuration has it on a majority of its disks", v))
 	}
-	if r.Strong.Again { // nobody has counted: it was done before, perhaps by other stores than those of now
-		return
-	}
 	var stores uint64
 	for i, sid := range t.w.sids {
 		if t.onDisk(s.partition, sid, at) {

@@ -46,6 +46,8 @@ const (
 	StrongSnapshotForgets    Bug = "strong-snapshot-forgets"    // S12: a snapshot goes without them
 	StrongExpiresEarly       Bug = "strong-expires-early"       // S12: they go before their window is over
 	StrongExpiredRuns        Bug = "strong-expired-runs"        // S12: a request older than the window is carried out
+	StrongOwnClock           Bug = "strong-own-clock"           // 3.5: the log's time is that of its primary's clock
+	StrongClockBack          Bug = "strong-clock-back"          // S12: and goes back
 	StrongSnapshotFuzzy      Bug = "strong-snapshot-fuzzy"      // 3.5: a snapshot counts without the entries applied meanwhile
 	StrongSnapshotGap        Bug = "strong-snapshot-gap"        // 3.5: or with a gap before them
 	StrongLeavesStale        Bug = "strong-leaves-stale"        // 3.5: a store drops its data by a configuration older than its promise
@@ -74,7 +76,7 @@ func Strong() []Bug {
 		StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongNoConfirm, StrongRoundBefore, StrongIndexUnconfirmed,
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
-		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongSnapshotFuzzy,
+		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongOwnClock, StrongClockBack, StrongSnapshotFuzzy,
 		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads}
 }
 

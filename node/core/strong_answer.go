@@ -150,13 +150,10 @@ func (o *strongOp) outcome(r *strong.Reply) *Reply {
 		out.RetryAfter = retryAfter
 	}
 	n := len(c.ring.StrongMembers(o.sp.id))
-	acks := r.Acks
 	if r.Members > 0 {
 		n = r.Members
-	} else if r.Again {
-		acks = n/2 + 1 // it is committed
 	}
-	out.Receipt = quorum.Receipt{N: n, Need: n/2 + 1, Acks: acks, Owners: acks, Synced: acks}
+	out.Receipt = quorum.Receipt{N: n, Need: n/2 + 1, Acks: r.Acks, Owners: r.Acks, Synced: r.Acks}
 	if r.Outcome == strong.OK || r.Code == strong.PreconditionFailed {
 		out.Strong = &StrongReply{Version: r.Version, Value: r.Value, Count: r.Count, Again: r.Again}
 	}

@@ -78,6 +78,11 @@ var strongKinds = [strong.MessageKindCount]struct {
 
 const minStrongMessage = 2 // kind, epoch
 
+// clockInPrev tells that the place of Prev.Index holds the sender's clock. Only an ack that
+// refuses something has a Prev; binaries that know of no clock write 0 in the others, and
+// do not read it.
+func clockInPrev(m *strong.Message) bool { return m.Kind == strong.MsgAppendAck && !m.Reject }
+
 func appendStrong(dst []byte, messages []*strong.Message) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(messages)))
 	for _, m := range messages {
@@ -100,7 +105,11 @@ func appendStrongMessage(dst []byte, m *strong.Message) []byte {
 		}
 	}
 	number(smPrev, m.Prev.Epoch)
-	number(smPrev, m.Prev.Index)
+	if clockInPrev(m) {
+		number(smPrev, uint64(m.WallMS))
+	} else {
+		number(smPrev, m.Prev.Index)
+	}
 	number(smLast, m.Last.Epoch)
 	number(smLast, m.Last.Index)
 	number(smCommit, m.Commit)
@@ -182,6 +191,9 @@ func (d *decoder) strongMessage(m *strong.Message) {
 	}
 	number(smPrev, &m.Prev.Epoch)
 	number(smPrev, &m.Prev.Index)
+	if clockInPrev(m) {
+		m.WallMS, m.Prev.Index = int64(m.Prev.Index), 0
+	}
 	number(smLast, &m.Last.Epoch)
 	number(smLast, &m.Last.Index)
 	number(smCommit, &m.Commit)

@@ -106,7 +106,12 @@ func genStrong(t *rapid.T, k strong.MessageKind) *strong.Message {
 			m.Sum = n.Draw(t, "sum")
 		}
 		m.Match, m.Applied, m.Round, m.Full = n.Draw(t, "match"), n.Draw(t, "applied"), n.Draw(t, "round"), yes("full")
-		m.Reject, m.Differs, m.Prev = yes("reject"), yes("differs"), low
+		m.Reject, m.Differs = yes("reject"), yes("differs")
+		if m.Reject {
+			m.Prev = low
+		} else {
+			m.WallMS = rapid.Int64().Draw(t, "clock")
+		}
 	case strong.MsgConfirm:
 		m.Round = n.Draw(t, "round")
 	case strong.MsgConfirmAck:
@@ -310,7 +315,7 @@ func TestFieldsAreKnown(t *testing.T) {
 		of     any
 		fields int
 	}{
-		{strong.Message{}, 28}, {strong.Entry{}, 9}, {strong.Value{}, 6}, {strong.Completion{}, 5}, {strong.Row{}, 4}, {strong.Hard{}, 8}, {strong.Condition{}, 4},
+		{strong.Message{}, 29}, {strong.Entry{}, 9}, {strong.Value{}, 6}, {strong.Completion{}, 5}, {strong.Row{}, 4}, {strong.Hard{}, 8}, {strong.Condition{}, 4},
 		{core.Request{}, 26}, {core.Reply{}, 17}, {core.StrongReply{}, 6}, {core.InspectRow{}, 9}, {core.ListRow{}, 3}, {core.Row{}, 9}, {core.Message{}, 29},
 	} {
 		if got := reflect.TypeOf(c.of).NumField(); got != c.fields {

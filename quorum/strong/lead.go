@@ -297,15 +297,6 @@ func (r *Replica) sequence(e *Entry) {
 	r.append(e)
 }
 
-// logTime is the time that the next entry would be stamped with.
-func (r *Replica) logTime() int64 {
-	t := max(r.hard.LogTimeMS, r.now.WallMS)
-	if e := r.log.cached(r.log.lastIndex()); e != nil {
-		t = max(t, e.TimeMS)
-	}
-	return t
-}
-
 // advance raises the commit index: to where in every set a majority has synced, and
 // only up to an entry of this epoch (S5).
 func (r *Replica) advance() {

@@ -59,8 +59,8 @@ func (o Options) filled() Options {
 }
 
 const (
-	// stampAhead is how far a request id's stamp may be ahead of the log's time: ids
-	// from the future would be kept for ever.
+	// stampAhead is how far a request id's stamp may be ahead of the clocks that are known:
+	// ids from the future would be kept for ever.
 	stampAhead = time.Hour
 	// pinFor is how long a snapshot's receiver holds the log back after its last ask:
 	// a receiver that is gone must not.

@@ -19,7 +19,7 @@ const (
 	MsgPull           MessageKind = 4  // new primary: Prev.Index: entries behind it
 	MsgPullReply      MessageKind = 5  // Prev: as it stands here; Entries; Last; Gone: cut off already
 	MsgAppend         MessageKind = 6  // Prev, Entries, Commit, Safe, Round; SumAt, Sum: of the sender's values at an index; Differs: yours are wrong
-	MsgAppendAck      MessageKind = 7  // Match, Applied, Full, Round, Differs, SumAt, Sum: less the primary's; Reject: Prev.Index of the request, Match: try behind it
+	MsgAppendAck      MessageKind = 7  // Match, Applied, Full, Round, WallMS, Differs, SumAt, Sum: less the primary's; Reject: Prev.Index of the request, Match: try behind it, no WallMS
 	MsgConfirm        MessageKind = 8  // Round
 	MsgConfirmAck     MessageKind = 9  // Round, Full
 	MsgReadIndex      MessageKind = 10 // replica: ID
@@ -82,6 +82,7 @@ type Message struct {
 	Next      []byte
 	Rows      []Row
 	LogTimeMS int64
+	WallMS    int64 // the sender's clock; 0: it does not say
 	SumAt     uint64
 	Sum       uint64
 	Differs   bool // the follower's values are not the primary's

@@ -32,6 +32,8 @@ type peer struct {
 	pinAt                     time.Duration
 	streak                    int
 	beatCommit                uint64
+	clock                     int64 // its wall clock at 0 of the monotonic clock here, by its last ack, if clocked
+	clocked                   bool
 }
 
 // findPeers makes the list of stores to replicate to.
@@ -74,6 +76,7 @@ func (r *Replica) onAppendAck(from hashring.SID, m *Message) {
 	p.full = m.Full
 	p.round = max(p.round, m.Round)
 	r.weigh(p, m)
+	r.showClock(p, m.WallMS)
 	if m.Reject {
 		if !p.probing && p.flying > overtaken && r.now.Mono < p.ackAt+r.patience(p) {
 			return // what it lacks is on its way still

@@ -54,7 +54,7 @@ func TestScenarios(t *testing.T) {
 }
 
 func playStory(t *testing.T, script string) string {
-	st := &stage{t: t, links: map[string]string{}, now: time.Second, wall: 1_000_000,
+	st := &stage{t: t, links: map[string]string{}, stamps: map[[16]byte]int64{}, now: time.Second, wall: 1_000_000,
 		opts: Options{Heartbeat: time.Second, CommitDelay: ms, LogEntries: 4, CutEntries: 2, SliceRows: 2, Window: 10 * time.Second}}
 	for _, line := range strings.SplitAfter(script, "\n") {
 		switch {
@@ -86,6 +86,7 @@ type stage struct {
 	flight []posted
 	held   []posted
 	quiet  bool
+	stamps map[[16]byte]int64
 }
 
 type posted struct {
@@ -109,6 +110,7 @@ type actor struct {
 	suspect bool
 	quorum  *QuorumRead
 	wake    time.Duration
+	skew    int64 // of its wall clock, ms
 }
 
 func (st *stage) say(format string, args ...any) { fmt.Fprintf(&st.out, format+"\n", args...) }
@@ -134,6 +136,7 @@ func init() {
 		"stores":    (*stage).stores,
 		"config":    (*stage).config, // epoch, primary, sets; who of: hears it
 		"activated": (*stage).activated,
+		"clock":     (*stage).clock,
 		"put":       func(st *stage, w []string) { st.submit(OpPut, w) },
 		"delete":    func(st *stage, w []string) { st.submit(OpDelete, w) },
 		"add":       func(st *stage, w []string) { st.submit(OpIncrement, w) },
@@ -201,7 +204,9 @@ func (a *actor) start() {
 	}
 }
 
-func (a *actor) time() Now { return Now{Mono: a.st.now, WallMS: a.st.wall + a.st.now.Milliseconds()} }
+func (a *actor) time() Now {
+	return Now{Mono: a.st.now, WallMS: a.st.wall + a.st.now.Milliseconds() + a.skew}
+}
 
 // config e primary a,b,c|b,c,d [to a,b] [learn d]
 func (st *stage) config(w []string) {
@@ -248,7 +253,7 @@ func (st *stage) activated(w []string) {
 	}
 }
 
-// put a key value [if version] [none] [id stamp-before-now]
+// put a key value [if version] [none] [id nonce [fresh]]
 func (st *stage) submit(kind OpKind, w []string) {
 	a := st.at(w[0])
 	op := &Op{Kind: kind, Bucket: bucket, Key: []byte(w[1]), Deadline: st.now + time.Minute}
@@ -272,6 +277,11 @@ func (st *stage) submit(kind OpKind, w []string) {
 			i++
 			op.ID = RequestID{StampMS: st.wall + 1000}
 			copy(op.ID.Nonce[:], rest[i])
+		case "fresh": // the id's stamp is of when it was first used
+			if st.stamps[op.ID.Nonce] == 0 {
+				st.stamps[op.ID.Nonce] = st.wall + st.now.Milliseconds()
+			}
+			op.ID.StampMS = st.stamps[op.ID.Nonce]
 		}
 	}
 	op.Waiter = strings.Join(w, " ")
@@ -304,6 +314,15 @@ func (a *actor) stepQuorum() {
 		a.replied(*out.Reply)
 		a.quorum = nil
 	}
+}
+
+// clock a off: its wall clock is off by so much.
+func (st *stage) clock(w []string) {
+	off, err := time.ParseDuration(w[1])
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	st.at(w[0]).skew = off.Milliseconds()
 }
 
 func (st *stage) link(what string, w []string) {

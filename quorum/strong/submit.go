@@ -43,13 +43,13 @@ func (r *Replica) Submit(op *Op) {
 
 // repeat answers an operation whose id is known, or too old to be known (3.5).
 func (r *Replica) repeat(op *Op, reply Reply) (done bool) {
-	stamp, now := op.ID.StampMS, r.logTime()
-	if stamp < now-r.opts.Window.Milliseconds() && !plant.Is(plant.StrongExpiredRuns) {
+	stamp := op.ID.StampMS
+	if stamp < r.logTime()-r.opts.Window.Milliseconds() && !plant.Is(plant.StrongExpiredRuns) {
 		reply.Outcome, reply.Code = Unknown, IDExpired
 		r.reply(reply)
 		return true
 	}
-	if stamp > now+stampAhead.Milliseconds() {
+	if stamp > r.latest()+stampAhead.Milliseconds() {
 		reply.Code = IDStamp
 		r.reply(reply)
 		return true
@@ -74,11 +74,12 @@ func (r *Replica) repeat(op *Op, reply Reply) (done bool) {
 		reply.completed(c)
 		reply.Again = true
 	}
-	if waits {
-		r.await(index, reply, op.Deadline)
-	} else {
-		r.reply(reply)
+	if !waits {
+		// Its entry is applied: whoever has all that is applied has synced it, which is
+		// known of a majority once the barrier is committed.
+		index = max(r.hard.Applied, r.lead.barrier)
 	}
+	r.await(index, reply, op.Deadline)
 	return true
 }
 
