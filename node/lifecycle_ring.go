@@ -284,6 +284,9 @@ func (l *lifecycle) leader() (hashring.SID, string) {
 		if sid, addr := parts.raft.Leader(); !sid.IsZero() {
 			return sid, addr
 		}
+		if contains(parts.raft.Voters(), l.self) {
+			return hashring.SID{}, "" // a voter would hear of it, what others said is past
+		}
 	}
 	l.mu.Lock()
 	sid, addr := l.leaderSID, l.leaderAt

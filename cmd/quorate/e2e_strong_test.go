@@ -204,7 +204,7 @@ func TestE2EStrongWithRaftPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
-		awaitCluster(t, n, `"voters":0`) // none of them knows a leader
+		awaitCluster(t, n, `"raft_leader":""`)
 	}
 	paused := time.Since(load.began)
 	settle(load, pause)

@@ -383,6 +383,7 @@ func (c *Core) readThenDelete(to origin, r *Request, pl plan) {
 		case g.object == nil:
 			reply := g.reply(c, OK)
 			reply.Code, reply.Detail, reply.Outcome, reply.NothingWritten = OK, "", Applied, true
+			reply.Context = contextOf(&pl, 0, nil) // a client that has seen nothing: a write with it takes away nothing either
 			c.answer(to, reply)
 		default:
 			rest := *r

@@ -197,7 +197,7 @@ func TestDeletes(t *testing.T) {
 		w := newWorld(t, "abcde", 1)
 		r := w.del(at, "strict", "none")
 		w.expect("absent", w.show(r), "applied")
-		if !r.NothingWritten || len(r.Context.Seen) != 0 {
+		if !r.NothingWritten || len(r.Context.Seen) != 0 || r.Context.KeyHash == 0 {
 			t.Errorf("%+v", r)
 		}
 		w.run(time.Second)

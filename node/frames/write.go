@@ -247,7 +247,7 @@ func (x *printer) fault(f *api.Fault, p *pending, ring *hashring.Ring) {
 // common fills in what every reply of the core carries.
 func (x *printer) common(rep *core.Reply, ring *hashring.Ring) {
 	r := &x.rep
-	if len(rep.Context.Seen) > 0 {
+	if len(rep.Context.Seen) > 0 || rep.NothingWritten {
 		x.token = rep.Context.AppendToken(x.token[:0])
 		r.Token = x.token
 	}

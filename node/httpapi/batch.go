@@ -336,7 +336,6 @@ func (b *batchRun) do(res *batchResult, req *core.Request) {
 		return
 	}
 	res.ETag = etag(rep.Object.Hash())
-	b.c.contextOfNothing(req, rep)
 	if len(rep.Context.Seen) > 0 || rep.NothingWritten {
 		res.Context = rep.Context.Token()
 	}

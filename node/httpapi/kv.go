@@ -8,7 +8,6 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 	rules "github.com/quoratedb/quorate/node/api"
 	"github.com/quoratedb/quorate/node/core"
-	"github.com/quoratedb/quorate/quorum/version"
 )
 
 // data parses a request for one key. The core request is allocated for each: the
@@ -133,7 +132,6 @@ func (c *call) showWrite(req *core.Request, rep *core.Reply) {
 	case !c.strong():
 		h.buf = appendETag(h.buf, rep.Object.Hash())
 		h.done(hdrETag)
-		c.contextOfNothing(req, rep)
 	case rules.Created(req):
 		status = http.StatusCreated
 		h.number(hdrContentLength, 0)
@@ -143,14 +141,4 @@ func (c *call) showWrite(req *core.Request, rep *core.Reply) {
 	}
 	c.replyHeaders(h, rep)
 	c.send(status, h, nil)
-}
-
-// contextOfNothing gives the reply to a DELETE that found nothing the context of a
-// client that has seen nothing: a write with it takes away nothing either.
-func (c *call) contextOfNothing(req *core.Request, rep *core.Reply) {
-	if ring := c.a.b.Ring(); rep.NothingWritten && ring != nil {
-		if b, ok := ring.Bucket(req.Bucket); ok {
-			rep.Context = version.Context{Bucket: uint64(b.ID), KeyHash: hashring.Hash(req.Bucket, req.Key)}
-		}
-	}
 }
