@@ -28,6 +28,8 @@ same bytes, context and idempotency key; retries are counted. What still fails a
 --verify gives every key one writer with rising numbers, reads all keys at the end with
 consistency=all and reports every acknowledged write that is gone. Reads during the run
 must not be behind what was acknowledged when R+W>N without stand-ins (--sloppy=false).
+In a strong bucket each write is a compare-and-set over the version before it, no read may be
+behind, and the final one asks a majority and no primary.
 The exit code is 1 if anything was lost or failed.`
 
 func newBench(a *app) *cobra.Command {
@@ -133,7 +135,7 @@ func verifyText(v *bench.Verify) string {
 	g.add("wrong values", v.Wrong)
 	stale := "allowed: R+W>N without stand-ins was not asked for"
 	if v.Strict {
-		stale = "none allowed: R+W>N without stand-ins"
+		stale = "none allowed: R+W>N without stand-ins, or a strong bucket"
 	}
 	g.add("stale reads", fmt.Sprintf("%d (%s)", v.Stale, stale))
 	g.add("unread keys", v.Unread)

@@ -15,7 +15,8 @@ type cell struct {
 	renamed int    // see writeFirst
 	attempt uint64 // number of the last write that was sent
 	acked   uint64 // of the last one acknowledged; 0: none
-	context string // of the last ack, or of a read that showed acked or newer
+	context string // of the last ack, or of a read that showed acked or newer; in a strong bucket the ETag
+	doubt   bool   // strong buckets: a write of unknown outcome may have made another version
 }
 
 // settled says whether numbers read satisfy what was acknowledged before the read.

@@ -33,6 +33,9 @@ type cluster struct {
 	timeout time.Duration
 	turn    atomic.Uint32
 	tries   *tally
+	// versions: verify of a strong bucket. Versions and conditions take the place of
+	// contexts.
+	versions bool
 }
 
 // call is one operation on a key. Its bytes do not change between attempts.
@@ -140,7 +143,11 @@ func (c *cluster) attempt(ctx context.Context, base *url.URL, k *call) (*answer,
 	if v != final {
 		return nil, &failure{reason: p.Code, unknown: write && p.Outcome != rest.NotApplied, err: p}, v
 	}
-	return &answer{status: resp.StatusCode, context: resp.Header.Get("Quorate-Context"), body: body}, nil, final
+	seen := resp.Header.Get("Quorate-Context")
+	if c.versions {
+		seen = resp.Header.Get("ETag")
+	}
+	return &answer{status: resp.StatusCode, context: seen, body: body}, nil, final
 }
 
 func (c *cluster) request(ctx context.Context, base *url.URL, k *call) *http.Request {
@@ -148,7 +155,10 @@ func (c *cluster) request(ctx context.Context, base *url.URL, k *call) *http.Req
 	u.Path, u.RawQuery = k.path, k.query // keys of a run need no escaping
 	header := make(http.Header, 4)
 	header["Quorate-Timeout"] = []string{strconv.FormatInt(c.timeout.Milliseconds(), 10) + "ms"}
-	if k.context != "" {
+	switch {
+	case c.versions && k.method == http.MethodPut:
+		setCondition(header, k.context)
+	case k.context != "":
 		header["Quorate-Context"] = []string{k.context}
 	}
 	req := &http.Request{Method: k.method, URL: &u, Host: u.Host, Header: header,

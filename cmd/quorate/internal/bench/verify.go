@@ -29,7 +29,8 @@ type bucketInfo struct {
 }
 
 // promise asks what the bucket promises: nothing that verify could hold it to when the
-// last write wins, and reads that are never behind when R+W>N without fallbacks.
+// last write wins, and reads that are never behind when R+W>N without fallbacks, or in a
+// strong bucket.
 func (b *Run) promise(ctx context.Context) (strict bool, err error) {
 	var info bucketInfo
 	var ring struct {
@@ -45,6 +46,13 @@ func (b *Run) promise(ctx context.Context) (strict bool, err error) {
 	}
 	if info.Conflict == "lww" {
 		return false, errors.New("with conflict lww an acknowledged write may lose against a repeated older one: verify needs a bucket with conflict siblings")
+	}
+	if info.Mode == "strong" {
+		b.nodes.versions = true
+		if b.o.R != 0 || b.o.W != 0 || b.o.Sloppy != "" {
+			return false, fmt.Errorf("bucket %s is strong: it has no r, w and sloppy", b.o.Bucket)
+		}
+		return true, nil
 	}
 	n := info.N
 	if len(ring.Nodes) > 0 {
@@ -97,7 +105,11 @@ func (b *Run) verify(ctx context.Context) *Verify {
 	ctx, cancel := context.WithTimeout(ctx, b.o.SettleTimeout)
 	defer cancel()
 	if b.o.Progress != nil {
-		fmt.Fprintf(b.o.Progress, "reading %d keys from all replicas\n", b.o.Keys)
+		from := "all replicas"
+		if b.nodes.versions {
+			from = "a majority of their replicas"
+		}
+		fmt.Fprintf(b.o.Progress, "reading %d keys from %s\n", b.o.Keys, from)
 	}
 	parts := make([]Verify, len(b.workers))
 	var wg sync.WaitGroup
@@ -172,6 +184,9 @@ func (w *worker) reread(ctx context.Context, f *finding) (siblings int, ok bool)
 	defer cancel()
 	k := w.b.get(f.cell.name)
 	k.query = "consistency=all&sloppy=false"
+	if w.b.nodes.versions {
+		k.query = "consistency=quorum"
+	}
 	a, failed := w.b.nodes.do(ctx, w.rng, k)
 	if failed != nil {
 		if f.fault.Kind == "unread" {

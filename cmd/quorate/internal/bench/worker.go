@@ -111,7 +111,10 @@ func (w *worker) verifiedRead(ctx context.Context, c *cell) *failure {
 }
 
 func (w *worker) verifiedWrite(ctx context.Context, c *cell) *failure {
-	if c.context == "" {
+	switch {
+	case w.b.nodes.versions:
+		return w.writeVersion(ctx, c)
+	case c.context == "":
 		return w.writeFirst(ctx, c)
 	}
 	c.attempt++
@@ -159,7 +162,7 @@ func (w *worker) settle(c *cell, a *answer, f *failure) *failure {
 	w.acked++
 	c.acked = c.attempt
 	if a.context == "" {
-		return &failure{reason: "ack_without_context", err: errors.New("an acknowledgement must carry Quorate-Context")}
+		return &failure{reason: "ack_without_context", err: errors.New("an acknowledgement must carry Quorate-Context, and ETag in a strong bucket")}
 	}
 	c.context = a.context
 	return nil
