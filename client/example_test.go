@@ -103,6 +103,36 @@ func ExampleBucket_List() {
 	// user:2 Alan
 }
 
+func ExampleBucket_PutIf() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	if _, err := c.Buckets().Create(ctx, client.BucketConfig{Name: "locks", Mode: "strong"}); err != nil {
+		log.Fatal(err)
+	}
+	locks := c.Bucket("locks")
+	held, err := locks.PutIf(ctx, "job", []byte("me"), "") // only if nobody holds it
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = locks.PutIf(ctx, "job", []byte("you"), "")
+	fmt.Println(errors.Is(err, client.ErrPreconditionFailed))
+	_, err = locks.DeleteIf(ctx, "job", held.ETag) // only if it is still mine
+	fmt.Println(err)
+
+	_, err = locks.Swap(ctx, "seats", func(v *client.Value) ([]byte, error) {
+		return append(v.Data, "A7 "...), nil // called again if somebody else was faster
+	})
+	fmt.Println(err)
+	n, err := locks.Increment(ctx, "jobs", 2)
+	fmt.Println(n.Value, err)
+	// Output:
+	// true
+	// <nil>
+	// <nil>
+	// 2 <nil>
+}
+
 func ExampleClient_Session() {
 	c := connect()
 	defer c.Close()
