@@ -16,6 +16,10 @@ const (
 	MaxPairs     = 4096      // differing keys that wait for their second look; more wait for their first
 	maxResends   = 2         // of a request that is not answered
 	answerWithin = 10 * time.Second
+	// openWithin is what a peer has for its first answer, which needs nothing read. One
+	// that does not give it must not hold up the partition's exchanges with the others;
+	// it is asked again when its turn comes.
+	openWithin = 3 * time.Second
 	// DefaultSecondLook is twice what an owner has to ack a write before a stand-in is
 	// asked beside it. A slower write is joined twice, which changes nothing.
 	DefaultSecondLook = time.Second
@@ -162,6 +166,9 @@ func (x *Exchange) ask(now Duration, m Message) Do {
 func (x *Exchange) send(now Duration) Do {
 	x.result.Out += x.waiting.Size()
 	x.wake = now + answerWithin
+	if !x.open {
+		x.wake = now + openWithin
+	}
 	m := *x.waiting
 	return Do{Send: &m, Wake: x.wake}
 }
@@ -175,7 +182,7 @@ func (x *Exchange) Wake(now Duration) Do {
 		x.wake = 0
 		x.settle = true
 		return x.next(now)
-	case x.resends >= maxResends:
+	case x.resends >= maxResends || !x.open:
 		return x.end(ReasonTimeout)
 	}
 	x.resends++

@@ -32,6 +32,14 @@ const (
 	riseSteps  = 32 // a window well below it: a 32nd of the ceiling more
 	calmNum    = 9  // below nine tenths of the target is well below
 	calmDen    = 10
+	// Background work is told from noise by what it adds to the foreground's p99 without
+	// it: more than a third is too much, whatever the operator's target allows.
+	addsNum    = 4
+	addsDen    = 3
+	quietPart  = 16      // a window with less than a 16th of the floor is one without
+	learnFrom  = 50      // requests in a window whose p99 says something
+	learnOver  = 8       // windows without background work that the p99 is taken over
+	learnSlow  = 64      // and of those at the floor: what the floor costs is agreed
 	MaxTickets = 1024    // that wait in one class; more are refused
 	maxRate    = 4 << 30 // bytes a second times a second of nanoseconds fits 63 bits
 	maxCost    = 1 << 30
@@ -47,8 +55,9 @@ type PaceConfig struct {
 // Pacer is one for all background work of a shard. A unit of work asks for its bytes,
 // read and shipped, and begins when its ticket is granted. The rate follows the
 // foreground's p99: down by a quarter in each window over the target, up by a step in
-// each window below it (AIMD), between floor and ceiling. Classes share it by deficit
-// round robin.
+// each window below it in which the rate was made use of (AIMD), between floor and
+// ceiling. What is not used is given back, so that work which begins does so at the floor
+// and not at what an idle hour allowed. Classes share the rate by deficit round robin.
 type Pacer struct {
 	cfg     PaceConfig
 	rate    int64
@@ -57,7 +66,9 @@ type Pacer struct {
 	queues  [classCount][]ticket
 	deficit [classCount]int64
 	turn    Class
-	visited bool // the turn has its quantum
+	visited bool     // the turn has its quantum
+	spent   int64    // bytes granted since the last sample
+	alone   Duration // the foreground's p99 without background work; 0: not known
 	// Granted counts the bytes of each class.
 	Granted [classCount]int64
 }
@@ -81,11 +92,41 @@ func (p *Pacer) Rate() int64 { return p.rate }
 // Windows are the caller's, about a second each. Without requests nobody is hurt.
 func (p *Pacer) Sample(now, p99 Duration, n uint64) {
 	p.accrue(now)
+	spent := p.spent
+	p.spent = 0
+	p.learn(p99, n, spent)
+	target := p.Target()
 	switch {
-	case n > 0 && p99 > p.cfg.Target:
+	case n > 0 && p99 > target:
 		p.rate = max(p.cfg.Floor, p.rate*backOffNum/backOffDen)
-	case n == 0 || p99 <= p.cfg.Target*calmNum/calmDen:
+	case spent < p.rate/2:
+		p.rate = max(p.cfg.Floor, p.rate/2)
+	case n == 0 || p99 <= target*calmNum/calmDen:
 		p.rate = min(p.cfg.Ceiling, p.rate+max(1, p.cfg.Ceiling/riseSteps))
+	}
+}
+
+// Target is the p99 that background work must not push the foreground over: the
+// operator's, or a third above what it is without such work, if that is less.
+func (p *Pacer) Target() Duration {
+	if p.alone == 0 {
+		return p.cfg.Target
+	}
+	return min(p.cfg.Target, p.alone*addsNum/addsDen)
+}
+
+// learn follows the p99 without background work. While there always is some, what the
+// floor costs becomes part of it, slowly: else a foreground that has grown meanwhile would
+// keep the work at the floor for as long as it takes.
+func (p *Pacer) learn(p99 Duration, n uint64, spent int64) {
+	switch {
+	case n < learnFrom:
+	case spent <= p.cfg.Floor/quietPart && p.alone == 0:
+		p.alone = p99
+	case spent <= p.cfg.Floor/quietPart:
+		p.alone += (p99 - p.alone) / learnOver
+	case p.rate == p.cfg.Floor && p.alone != 0:
+		p.alone += (p99 - p.alone) / learnSlow
 	}
 }
 
@@ -160,6 +201,7 @@ func (p *Pacer) serveTurn() (uint64, bool) {
 	p.deficit[c] -= head.cost
 	p.credit -= head.cost * int64(time.Second)
 	p.Granted[c] += head.cost
+	p.spent += head.cost
 	return head.id, true
 }
 
@@ -174,4 +216,5 @@ func (p *Pacer) Charge(c Class, more int64) {
 	p.credit -= more * int64(time.Second)
 	p.deficit[c] -= more
 	p.Granted[c] += more
+	p.spent += more
 }

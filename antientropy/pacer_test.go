@@ -17,17 +17,18 @@ func TestPacerFollowsTheForeground(t *testing.T) {
 	now := Duration(0)
 	sample := func(p99 Duration, n uint64) int64 {
 		now += time.Second
+		p.Charge(ClassScrub, p.Rate()) // all of it was used
 		p.Sample(now, p99, n)
 		return p.Rate()
 	}
 	if p.Rate() != paced.Floor {
 		t.Errorf("it begins with %d", p.Rate())
 	}
-	if got := sample(time.Millisecond, 100); got != paced.Floor+paced.Ceiling/32 {
+	if got := sample(time.Millisecond, 10); got != paced.Floor+paced.Ceiling/32 {
 		t.Errorf("after a calm window %d", got)
 	}
 	before := p.Rate()
-	if got := sample(9500*time.Microsecond, 100); got != before {
+	if got := sample(9500*time.Microsecond, 10); got != before {
 		t.Errorf("just below the target %d, before %d", got, before)
 	}
 	if got := sample(11*time.Millisecond, 1); got != before*3/4 {
@@ -44,6 +45,59 @@ func TestPacerFollowsTheForeground(t *testing.T) {
 	}
 	if p.Rate() != paced.Ceiling {
 		t.Errorf("without a foreground %d", p.Rate())
+	}
+	for range 10 {
+		now += time.Second
+		p.Sample(now, time.Millisecond, 10)
+	}
+	if p.Rate() != paced.Floor {
+		t.Errorf("after ten windows without work %d", p.Rate())
+	}
+}
+
+// Work must not add more than a third to the p99 that the foreground has without it, far
+// as the operator's target may be; where there is always work the target follows slowly.
+func TestPacerKnowsTheUndisturbed(t *testing.T) {
+	p := NewPacer(paced)
+	now := Duration(0)
+	sample := func(spent int64, p99 Duration, n uint64) int64 {
+		now += time.Second
+		p.Charge(ClassExchange, spent)
+		p.Sample(now, p99, n)
+		return p.Rate()
+	}
+	sample(p.Rate(), time.Millisecond, 1000)
+	sample(0, 8*time.Millisecond, learnFrom-1)
+	if p.Target() != paced.Target {
+		t.Errorf("work was under way, or too few asked: %v", p.Target())
+	}
+	for range 100 {
+		sample(paced.Floor/quietPart, 900*time.Microsecond, 1000)
+	}
+	if p.Target() != 1200*time.Microsecond {
+		t.Fatalf("a third above 900 us: %v", p.Target())
+	}
+	up := sample(p.Rate(), time.Millisecond, 1000)
+	if down := sample(up, 1300*time.Microsecond, 1000); up <= paced.Floor || down >= up {
+		t.Errorf("%d, and over the target %d", up, down)
+	}
+	for range 60 { // the foreground itself has become slower
+		sample(p.Rate(), 3*time.Millisecond, 1000)
+	}
+	if p.Rate() != paced.Floor || p.Target() < 2*time.Millisecond {
+		t.Errorf("after a minute %v, rate %d", p.Target(), p.Rate())
+	}
+	for range 600 {
+		sample(p.Rate(), 3*time.Millisecond, 1000)
+	}
+	if p.Rate() < 8*paced.Floor {
+		t.Errorf("after ten more %v, rate %d", p.Target(), p.Rate())
+	}
+	for range 100 {
+		sample(0, time.Minute, 1000)
+	}
+	if p.Target() != paced.Target {
+		t.Errorf("never above the operator's: %v", p.Target())
 	}
 }
 

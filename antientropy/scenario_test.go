@@ -81,6 +81,7 @@ type stage struct {
 
 	meanwhile [][]string // orders for the time of the second look
 	lose      int
+	later     bool // only what comes after the open is lost
 
 	round  *Round
 	cfg    RoundConfig
@@ -107,7 +108,7 @@ func init() {
 		"damage":     func(st *stage, w []string) { st.at(w[0]).damaged[w[1]] = true },
 		"epoch":      func(st *stage, w []string) { st.at(w[0]).epoch = number(w[1]) },
 		"generation": func(st *stage, w []string) { st.at(w[0]).gen = number(w[1]) },
-		"lose":       func(st *stage, w []string) { st.lose = int(number(w[0])) },
+		"lose":       func(st *stage, w []string) { st.lose, st.later = int(number(w[0])), len(w) > 1 },
 		"meanwhile":  func(st *stage, w []string) { st.meanwhile = append(st.meanwhile, w) },
 		"exchange":   func(st *stage, w []string) { st.exchange(Config{}) },
 		"thorough":   func(st *stage, w []string) { st.exchange(Config{Thorough: true}) },
@@ -198,7 +199,7 @@ func (st *stage) exchange(cfg Config) {
 	p.now = st.now
 	p.trace = st.say
 	p.between = func() {
-		for st.lose > 0 && len(p.toB) > 0 {
+		for st.lose > 0 && len(p.toB) > 0 && (p.x.open || !st.later) {
 			p.toB = nil
 			st.lose--
 			st.say("   lost")

@@ -17,7 +17,9 @@ const (
 	againAfter  = time.Second      // after one that left something
 	staggerMost = 3 * againAfter   // more, after one that found the peer busy
 	backOffMost = time.Minute      // after failures, doubled from againAfter
-	servedFor   = 30 * time.Second // a peer that asks no more has gone
+	// A peer that asks no more has gone: a question that is not answered comes again after
+	// answerWithin.
+	servedFor = answerWithin + 2*time.Second
 )
 
 // What makes a pair urgent, as the seconds of waiting it outweighs.
@@ -119,6 +121,7 @@ func (s *Schedule) Reachable(now Duration, peer hashring.SID, yes bool) {
 	}
 	if !yes {
 		s.down[peer] = true
+		s.drop(peer)
 		return
 	}
 	delete(s.down, peer)
@@ -302,6 +305,16 @@ func (s *Schedule) Admit(now Duration, pair Pair) (why Reason, yield bool) {
 	}
 	s.Touch(now, pair)
 	return ReasonNone, yield
+}
+
+// drop ends the part this store takes in exchanges of a peer that cannot be reached: the
+// partition's others need not wait for it.
+func (s *Schedule) drop(peer hashring.SID) {
+	for partition, v := range s.serving { // order-free: each by itself
+		if v.peer == peer {
+			delete(s.serving, partition)
+		}
+	}
 }
 
 func (s *Schedule) expire(now Duration) int {

@@ -310,3 +310,32 @@ func TestDebt(t *testing.T) {
 		t.Errorf("%+v, %d led", got, len(s.running))
 	}
 }
+
+// A peer that leads an exchange and goes away, or falls silent, holds up the partition's
+// other exchanges no longer than it takes to see it.
+func TestASilentLeaderHoldsUpNobody(t *testing.T) {
+	s := NewSchedule(sid(1))
+	s.Set(0, []Pair{{0, 3, sid(2)}, {0, 3, sid(3)}})
+	admit := func(now Duration) {
+		if why, _ := s.Admit(now, Pair{0, 3, sid(2)}); why != ReasonNone {
+			t.Fatalf("%v", why)
+		}
+		if d, ok := s.Next(now); ok {
+			t.Fatalf("%+v beside it", d)
+		}
+	}
+	admit(time.Minute)
+	s.Reachable(time.Minute, sid(2), false)
+	if d, ok := s.Next(time.Minute); !ok || d.Peer != sid(3) {
+		t.Errorf("after it has gone: %+v %v", d, ok)
+	}
+	s.End(time.Minute, Pair{0, 3, sid(3)}, done)
+	s.Reachable(time.Minute, sid(2), true)
+	admit(2 * time.Minute)
+	if _, ok := s.Next(2*time.Minute + answerWithin); ok {
+		t.Error("a question that was lost would come again")
+	}
+	if _, ok := s.Next(2*time.Minute + servedFor); !ok {
+		t.Error("it is waited for")
+	}
+}

@@ -26,6 +26,7 @@ func addStats(t, s *core.Stats) {
 	t.Forwards += s.Forwards
 	t.Hedges += s.Hedges
 	t.Suspicions += s.Suspicions
+	t.Replans += s.Replans
 	t.ReadRepairs += s.ReadRepairs
 	t.LWWDropped += s.LWWDropped
 	t.Guarded += s.Guarded
@@ -98,6 +99,7 @@ var figures = []figure{
 	counter("coordinator_refused_total", "Requests refused before they changed anything.", func(s *snapshot) float64 { return float64(s.core.Refused) }),
 	counter("coordinator_forwards_total", "Writes forwarded to an owner.", func(s *snapshot) float64 { return float64(s.core.Forwards) }),
 	counter("coordinator_hedges_total", "Reads that asked a spare replica because one was late.", func(s *snapshot) float64 { return float64(s.core.Hedges) }),
+	counter("coordinator_replans_total", "Requests planned anew because owners had begun a newer stage of the partition.", func(s *snapshot) float64 { return float64(s.core.Replans) }),
 	counter("coordinator_suspicions_total", "Times a store was avoided because it did not answer.", func(s *snapshot) float64 { return float64(s.core.Suspicions) }),
 	counter("read_repairs_total", "Replicas sent a newer version by a read.", func(s *snapshot) float64 { return float64(s.core.ReadRepairs) }),
 	counter("skew_refused_total", "Writes refused because their stamp was too far ahead of this node's clock.", func(s *snapshot) float64 { return float64(s.core.SkewRefused) }),

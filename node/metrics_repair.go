@@ -22,6 +22,7 @@ var repairFigures = append(exchangeResults(), []figure{
 	repaired("scrubbed_rows_total", "Records and leaf rows that the scrub has read.", func(r *core.RepairStats) uint64 { return r.Scrubbed }),
 	repaired("damaged_records_total", "Records found damaged, or not what their leaf row says.", func(r *core.RepairStats) uint64 { return r.Damaged }),
 	repaired("mended_records_total", "Damaged records taken anew from the other owners.", func(r *core.RepairStats) uint64 { return r.Mended }),
+	repaired("mended_short_total", "Damaged records mended from fewer than a read quorum, since other owners' were damaged too: what only those held is lost.", func(r *core.RepairStats) uint64 { return r.MendedShort }),
 	repaired("repair_read_errors_total", "Slices that repair could not read.", func(r *core.RepairStats) uint64 { return r.ReadErrors }),
 	gauge("damaged_records", "Records in quarantine now.", func(s *snapshot) float64 { return float64(s.core.Repair.Quarantined) }),
 	gauge("repair_debt_partitions", "Partitions with keys known to differ, or not compared since the start.", func(s *snapshot) float64 { return float64(s.core.Repair.Behindhand) }),

@@ -35,6 +35,8 @@ type options struct {
 	value, rounds  int
 	dur, away      time.Duration
 	rate           float64
+	p99Most        float64
+	missed         bool
 	repo, bin, dir string
 	md, json       string
 	keep           bool
@@ -56,6 +58,8 @@ func parse(args []string) (options, error) {
 	fs.DurationVar(&o.dur, "dur", 10*time.Second, "measured time of each run")
 	fs.DurationVar(&o.away, "away", time.Minute, "how long the node of down is away")
 	fs.Float64Var(&o.rate, "rate", 2000, "operations a second in down, half of them writes")
+	fs.Float64Var(&o.p99Most, "p99-most", 1.5, "what the ratio of down may be")
+	fs.BoolVar(&o.missed, "missed-ok", false, "exit 0 although a figure was missed")
 	fs.StringVar(&o.repo, "repo", "..", "quorate's source tree, built first")
 	fs.StringVar(&o.bin, "quorate", "", "measure this quorate binary instead of building one")
 	fs.StringVar(&o.dir, "dir", "", "parent of the data directories (default: the system's temporary one)")
@@ -109,7 +113,10 @@ func run(ctx context.Context, args []string) (err error) {
 			return errors.Join(fmt.Errorf("%s: %w", name, err), b.publish())
 		}
 	}
-	return b.publish()
+	if err := b.publish(); err != nil || o.missed {
+		return err
+	}
+	return b.rep.missed()
 }
 
 // publish prints what has been measured so far.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,6 +25,18 @@ type report struct {
 
 func (r *report) add(f figure) { r.Figures = append(r.Figures, f) }
 
+// missed is an error that names the figures that were.
+func (r *report) missed() (err error) {
+	for _, f := range r.Figures {
+		if f.missed() {
+			err = errors.Join(err, fmt.Errorf("missed: %s: %.3g %s, allowed %g", f.Name, f.Value, f.Unit, f.Most))
+		}
+	}
+	return err
+}
+
+func (f *figure) missed() bool { return f.Most > 0 && f.Value > f.Most }
+
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Machine: %s. %s. %s.\n\n", r.Machine, r.Machine.Date, r.Version)
@@ -32,7 +45,7 @@ func (r *report) markdown() string {
 		allowed, verdict := "", "published"
 		if f.Most > 0 {
 			allowed, verdict = fmt.Sprintf("at most %g %s", f.Most, f.Unit), "met"
-			if f.Value > f.Most {
+			if f.missed() {
 				verdict = "**missed**"
 			}
 		}

@@ -41,6 +41,8 @@ type Result struct {
 	Acked  int `json:"acked_keys,omitempty"`
 	Lost   int `json:"lost_keys,omitempty"`
 	Unread int `json:"unread_keys,omitempty"`
+
+	Curve Curve `json:"-"` // with Options.Curve
 }
 
 // Latencies are kept to 1 % up to a minute; beyond, they count as a minute.
@@ -55,6 +57,8 @@ type tally struct {
 	ops, errs, shed, missing, wrong uint64
 	refused                         uint64
 	firstErr                        string
+	curve                           bool
+	points                          Curve
 	_                               [64]byte // tallies of two workers never share a cache line
 }
 
@@ -72,6 +76,7 @@ func result(p Phase, tallies []*tally, before, after meter, secs float64) Result
 		r.Refused += t.refused
 		r.Missing += t.missing
 		r.Wrong += t.wrong
+		r.Curve = append(r.Curve, t.points...)
 		if r.FirstErr == "" {
 			r.FirstErr = t.firstErr
 		}

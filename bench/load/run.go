@@ -26,6 +26,11 @@ type Options struct {
 	// Ledger, when set, makes all operations of a write phase count: each key has one
 	// writer, and after the run every acknowledged write is read back.
 	Ledger *Ledger
+	// Until ends the measured time before Dur has passed; nil: it is not asked.
+	Until <-chan struct{}
+	// Curve keeps every operation's time and latency in Result.Curve: for open loops,
+	// whose rate bounds how many there are.
+	Curve bool
 }
 
 const (
@@ -91,6 +96,7 @@ func runOnce(ctx context.Context, d Driver, ks *Keyspace, p Phase, o Options) (R
 	var wg sync.WaitGroup
 	for i, w := range workers {
 		t := newTally()
+		t.curve = o.Curve
 		run.tallies = append(run.tallies, t)
 		wg.Go(func() { run.work(i, w, t) })
 	}
@@ -104,7 +110,7 @@ func runOnce(ctx context.Context, d Driver, ks *Keyspace, p Phase, o Options) (R
 		before = readMeter(o.Pids)
 		run.start = time.Now()
 		run.phase.Store(measuring)
-		err = sleep(ctx, o.Dur)
+		err = measured(ctx, o)
 	}
 	secs := time.Since(run.start).Seconds()
 	run.phase.Store(done)
@@ -187,6 +193,7 @@ func (r *run) work(id int, w Worker, t *tally) {
 		}
 		if r.phase.Load() == measuring {
 			t.count(time.Since(began), write, key, got, err)
+			t.note(began, err)
 			if refused {
 				t.refused++
 			}
@@ -276,6 +283,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// measured waits until the measured time is over.
+func measured(ctx context.Context, o Options) error {
+	t := time.NewTimer(o.Dur)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-o.Until:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -98,12 +98,13 @@ type Core struct {
 	clock    version.Clock
 	suspects map[hashring.SID]time.Duration // until
 
-	ops    map[uint64]op
-	lastOp uint64
-	loads  map[uint64]func(*Loaded)
-	timers timers
-	waits  fifo[wait]
-	parked []parkedMessage
+	ops     map[uint64]op
+	lastOp  uint64
+	loads   map[uint64]func(*Loaded)
+	timers  timers
+	waits   fifo[wait]
+	parked  []parkedMessage
+	stalled []stalled // at most one for each op
 
 	repair    repair
 	pace      pace

@@ -28,8 +28,9 @@ type forwardOp struct {
 	deadline time.Duration
 	// maybe: an earlier owner may have applied the write, so nobody may say
 	// not_applied any more.
-	maybe bool
-	why   []quorum.Failure
+	maybe   bool
+	why     []quorum.Failure
+	stalled bool // waits for a newer ring; no copy is left
 }
 
 func (c *Core) startForward(to origin, r *Request, pl plan) {
@@ -80,8 +81,18 @@ func (o *forwardOp) over(c *Core) bool {
 	return true
 }
 
+const noOwner = "no owner of the key can be reached"
+
 // exhausted: no owner took it.
 func (o *forwardOp) exhausted(c *Core) {
+	if o.stalled {
+		return
+	}
+	if refusedAsOld(o.why) {
+		o.stalled = true
+		c.stall(o, o.id, &o.plan)
+		return
+	}
 	policy, err := c.writePolicy(&o.plan, o.req)
 	if err != nil {
 		delete(c.ops, o.id)
@@ -90,7 +101,7 @@ func (o *forwardOp) exhausted(c *Core) {
 		return
 	}
 	if !policy.Sloppy || policy.PW > 0 || o.plan.owns(c.cfg.Self) || c.out {
-		o.fail(c, QuorumUnavailable, "no owner of the key can be reached")
+		o.fail(c, QuorumUnavailable, noOwner)
 		return
 	}
 	delete(c.ops, o.id)
@@ -173,6 +184,8 @@ func (o *forwardOp) onTimer(c *Core, k timerKind) {
 	case k == timerDeadline && o.reply != nil: // forwards end before their request does
 		o.copies = nil
 		o.finish(c)
+	case k == timerDeadline && o.stalled:
+		o.fail(c, QuorumUnavailable, noOwner)
 	case k == timerDeadline:
 		o.maybe = true
 		o.fail(c, WriteTimeout, "the owner had not answered by the deadline")

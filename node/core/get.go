@@ -15,8 +15,10 @@ type getOp struct {
 	id       uint64
 	origin   origin
 	plan     plan
+	req      *Request
 	key      []byte
 	tally    *quorum.Get
+	stalled  bool // waits for a newer ring
 	strict   bool
 	own      *version.Object // read here, waiting for its batch
 	started  time.Duration
@@ -61,7 +63,7 @@ func (c *Core) readHere(to origin, r *Request, pl *plan, policy quorum.Policy) b
 // read starts gathering; done is called once, with OK and the joined object in g,
 // or with why there is none. nil: it is answered.
 func (c *Core) read(to origin, r *Request, pl plan, policy quorum.Policy, done func(*Core, *getOp, Code)) {
-	g := &getOp{origin: to, plan: pl, key: r.Key, started: c.now.Mono, deadline: c.deadlineOf(r), done: done}
+	g := &getOp{origin: to, plan: pl, req: r, key: r.Key, started: c.now.Mono, deadline: c.deadlineOf(r), done: done}
 	w := pl.bucket.W
 	if w == 0 {
 		w = pl.write
@@ -206,6 +208,9 @@ func (g *getOp) onTimer(c *Core, k timerKind) {
 			return
 		}
 		code := ReadTimeout
+		if g.stalled {
+			code = QuorumUnavailable
+		}
 		if g.tally.Stale() {
 			code = StaleReplica
 		}
@@ -246,7 +251,7 @@ func (g *getOp) settle(c *Core) {
 		case quorum.Won:
 			g.finish(c, OK)
 		case quorum.Lost:
-			g.finish(c, QuorumUnavailable)
+			g.lost(c, QuorumUnavailable, g.repair.Failures())
 		}
 		return
 	}
@@ -258,6 +263,19 @@ func (g *getOp) settle(c *Core) {
 		if g.tally.Stale() {
 			code = StaleReplica
 		}
+		g.lost(c, code, g.tally.Failures())
+	}
+}
+
+// lost: too few stores answer a read planned like this. Was it refused for its plan's
+// age, it is planned anew.
+func (g *getOp) lost(c *Core, code Code, failed []quorum.Failure) {
+	switch {
+	case g.stalled:
+	case refusedAsOld(failed):
+		g.stalled = true
+		c.stall(g, g.id, &g.plan)
+	default:
 		g.finish(c, code)
 	}
 }

@@ -138,14 +138,15 @@ func (p *pullOp) end(c *Core) {
 }
 
 // onHintPull (holder): read a slice of what is durable and send it. Its cursor names
-// the target of the line, and where in it to go on.
+// the target of the line, and where in it to go on. The holder pays for it as well: the
+// target, which is just back, may have no clients of its own that it could hurt.
 func (c *Core) onHintPull(m *Message) {
 	var target hashring.SID
 	var after []byte
 	if n := copy(target[:], m.Cursor); n == len(target) {
 		after = m.Cursor[n:]
 	}
-	c.sendHints(m, target, after)
+	c.pay(antientropy.ClassHandOff, pullCost, func() { c.sendHints(m, target, after) })
 }
 
 func (c *Core) sendHints(m *Message, target hashring.SID, after []byte) {
@@ -178,6 +179,7 @@ func (c *Core) sendHints(m *Message, target hashring.SID, after []byte) {
 			if n > 0 {
 				l.Rows[n-1].Cursor = append(slices.Clone(line[:]), cursor...)
 			}
+			c.repair.pace.charge(antientropy.ClassHandOff, sizeOf(l.Rows)+int64(n)*hintCost-pullCost)
 			c.send(&Message{Kind: MsgHintPage, To: from, ID: id, Partition: p, Rows: l.Rows, More: l.More || more})
 			if plant.Is(plant.HintDroppedOnSend) {
 				c.onHintDone(&Message{From: from, Partition: p, Rows: l.Rows})

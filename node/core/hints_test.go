@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum"
 	"github.com/quoratedb/quorate/quorum/version"
@@ -365,4 +366,22 @@ func TestADamagedHintGoesUnderAMark(t *testing.T) {
 	w.fate = nil
 	w.until("exchanges have made up for them", func() bool { return w.marks() == "" })
 	w.expect("c has", w.has("c", "sloppy", "k0"), "v")
+}
+
+// Both ends of a hand-off pay the pacer for it: the target may have no clients of its own
+// by which it could see what it does to the holder's.
+func TestBothEndsPayForAHandOff(t *testing.T) {
+	w := newWorld(t, "abcd", 1)
+	w.view("", "abd")
+	for i := range 20 {
+		w.put("a", "sloppy", fmt.Sprint("k", i), "v", wOf(3))
+	}
+	w.view("", "abcd")
+	w.until("handed off", func() bool { return w.keeps("d") == "" })
+	w.run(time.Second)
+	for _, n := range []*wnode{w.node("c"), w.node("d")} {
+		if got := n.core.Stats().Repair.Granted[antientropy.ClassHandOff]; got < 20*hintCost || got > 20*hintCost+2*pullCost {
+			t.Errorf("%s paid for %d bytes", n.name, got)
+		}
+	}
 }

@@ -18,6 +18,7 @@ type putOp struct {
 	id       uint64
 	origin   origin
 	plan     plan
+	req      *Request // of use until it is answered
 	key      []byte
 	object   *version.Object // what every owner is to hold
 	context  version.Context // for the client
@@ -26,6 +27,8 @@ type putOp struct {
 	room     [1]localCopy // most writes have one
 	started  time.Duration
 	deadline time.Duration
+	owner    bool // of the key; else it stands in for all of them
+	stalled  bool // waits for a newer ring
 	answered bool
 }
 
@@ -70,7 +73,7 @@ func (c *Core) coordinateWrite(to origin, r *Request, pl plan, owner bool) {
 		c.refuse(to, r, pl.partition, code, tooMany(code))
 		return
 	}
-	o := &putOp{origin: to, plan: pl, key: r.Key, object: object, context: context, tally: tally, started: c.now.Mono, deadline: c.deadlineOf(r)}
+	o := &putOp{origin: to, plan: pl, req: r, key: r.Key, object: object, context: context, tally: tally, owner: owner, started: c.now.Mono, deadline: c.deadlineOf(r)}
 	o.id, o.local = c.addOp(o), o.room[:0]
 	if owner {
 		o.stageOwn(c, local)
@@ -307,6 +310,9 @@ func (o *putOp) onTimer(c *Core, k timerKind) {
 			}
 		}
 		o.pump(c)
+	case !o.answered && o.stalled:
+		o.fail(c, ReplicaFailure, tooFewTook)
+		c.timers.add(o.started+finishFor, o.id, timerDeadline)
 	case !o.answered:
 		o.fail(c, WriteTimeout, "not enough replicas had synced the write by the deadline")
 		c.timers.add(o.started+finishFor, o.id, timerDeadline)
@@ -327,11 +333,26 @@ func (o *putOp) settle(c *Core) {
 			c.stats.Writes++
 			c.answer(o.origin, &Reply{Outcome: Applied, Object: o.object.Brief(), Context: o.context, Receipt: o.tally.Receipt(), Partition: o.plan.partition})
 		case quorum.Lost:
-			o.fail(c, ReplicaFailure, "too few replicas took the write; it may still spread")
+			o.lost(c)
 		}
 	}
 	if o.answered && o.tally.Done() {
 		delete(c.ops, o.id)
+	}
+}
+
+const tooFewTook = "too few replicas took the write; it may still spread"
+
+// lost: too few stores take a write planned like this. Was it refused for its plan's
+// age, it is planned anew.
+func (o *putOp) lost(c *Core) {
+	switch {
+	case o.stalled:
+	case o.owner && refusedAsOld(o.tally.Failures()):
+		o.stalled = true
+		c.stall(o, o.id, &o.plan)
+	default:
+		o.fail(c, ReplicaFailure, tooFewTook)
 	}
 }
 

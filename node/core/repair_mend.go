@@ -16,6 +16,13 @@ import (
 // (E6), joined, take its place. A read quorum of them must answer, this store not
 // counted: every write that was acked with this store's copy is then among them, as if
 // this store had been lost (E13).
+//
+// Where others are damaged too, so that no such quorum is left, the join of those that are
+// sound does once every other full owner has answered, either with its object or that its
+// own is damaged. Nothing more can come from anybody then: what only damaged copies had is
+// lost, as if their stores were, which the promise (fewer than W stores lost) is silent
+// about; what a stand-in keeps comes by itself. Each of the damaged mends itself in this
+// way, or from the first that has. Where all are damaged the key stays quarantined.
 
 // Bounds of mending.
 const (
@@ -102,8 +109,10 @@ type mendOp struct {
 	hash    uint64
 	epoch   uint64
 	need    int
+	others  int // full owners beside this one
 	waiting []hashring.SID
 	objects []*version.Object // of those that have answered
+	damaged int               // others whose own record is
 	leaf    uint64            // the version that the leaf row has; 0: there is none
 }
 
@@ -120,20 +129,19 @@ func (c *Core) mend(d *damaged) {
 	}
 	o := &mendOp{d: d, bucket: bucket, key: []byte(d.name.key), epoch: c.ring.Partitions[d.name.part].PlanEpoch()}
 	o.hash = hashring.Hash(bucket.Name, o.key)
-	others := 0
 	for _, s := range c.ring.Full(d.name.part, n) {
 		if s == c.cfg.Self {
 			continue
 		}
-		if others++; c.reachable(s) {
+		if o.others++; c.reachable(s) {
 			o.waiting = append(o.waiting, s)
 		}
 	}
 	read, _ := c.ring.Quorum(d.name.part, n)
-	if o.need = min(others, read); plant.Is(plant.MendFromOne) {
-		o.need = min(others, 1)
+	if o.need = min(o.others, read); plant.Is(plant.MendFromOne) {
+		o.need = min(o.others, 1)
 	}
-	if others == 0 {
+	if o.others == 0 {
 		c.mendAlone(o)
 		return
 	}
@@ -171,8 +179,11 @@ func (o *mendOp) onMessage(c *Core, m *Message) {
 	if m.Kind != MsgReadReply || m.Fallback || !slices.Contains(o.waiting, m.From) {
 		return
 	}
-	if m.Reason == quorum.ReasonNone {
+	switch m.Reason {
+	case quorum.ReasonNone:
 		o.objects = append(o.objects, m.Object)
+	case quorum.ReasonCorrupt:
+		o.damaged++
 	}
 	o.answered(c, m.From)
 }
@@ -202,9 +213,12 @@ func (o *mendOp) finish(c *Core) {
 	o.d.op = nil
 	c.repair.mend.running--
 	p := o.d.name.part
-	if len(o.objects) < o.need || c.ring.Partitions[p].PlanEpoch() != o.epoch {
+	if !o.enough() || c.ring.Partitions[p].PlanEpoch() != o.epoch {
 		c.repair.stats.MendsPutOff++
 		return
+	}
+	if len(o.objects) < o.need {
+		c.repair.stats.MendedShort++
 	}
 	var object *version.Object
 	for _, x := range o.objects {
@@ -219,6 +233,11 @@ func (o *mendOp) finish(c *Core) {
 		}
 	}
 	c.stageMended(o, object)
+}
+
+// enough tells whether the sound objects that have come are all there can be of the key.
+func (o *mendOp) enough() bool {
+	return len(o.objects) >= o.need || len(o.objects) > 0 && len(o.objects)+o.damaged == o.others
 }
 
 // mendAlone: nobody else has the key. A record whose checksum is right and whose leaf

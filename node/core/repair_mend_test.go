@@ -94,7 +94,16 @@ func TestMendNeedsAReadQuorum(t *testing.T) {
 	}
 	w.start(w.node("b"), true)
 	w.view("", "abc")
+	w.fate = cut(drop, "b", "a", MsgReadReply) // it is there and says nothing
+	w.run(time.Minute)
+	if s := a.core.Stats().Repair; s.Mended != 0 {
+		t.Fatalf("mended from one of two: %+v", s)
+	}
+	w.fate = nil
 	w.until("it is mended", func() bool { return len(a.disk.corrupt) == 0 })
+	if s := a.core.Stats().Repair; s.MendedShort != 0 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // A write made while a record was damaged makes the mended one newer than the leaf row:
@@ -167,6 +176,56 @@ func TestScrubUnderWrites(t *testing.T) {
 	w.converge(30 * time.Second)
 	for _, n := range w.nodes {
 		if s := n.core.Stats().Repair; s.Scrubs < 5 || s.Drift != 0 || s.Damaged != 0 || s.Mismatched != 0 || s.Recounted != 0 || s.ReadErrors != 0 {
+			t.Errorf("%s: %+v", n.name, s)
+		}
+	}
+}
+
+// Two of three owners have damaged a key: each takes the third's copy once it has heard
+// that there is no other. While the third is away nothing is mended; where all three are
+// damaged nothing ever is, and nobody says that the key is not there.
+func TestMendWhereOthersAreDamagedToo(t *testing.T) {
+	w := damagedWorld(t, time.Hour, (*disk).spoil)
+	k := rowKey{bucket: 3, key: "key-5"}
+	a, b, c := w.node("a"), w.node("b"), w.node("c")
+	b.disk.spoil(k)
+	ask := func() *Reply {
+		for _, n := range w.nodes {
+			if n.core != nil {
+				w.do(n, &Request{Op: OpGet, Bucket: "strict", Key: []byte("key-5"), R: 1})
+			}
+		}
+		return w.do(a, &Request{Op: OpGet, Bucket: "strict", Key: []byte("key-5")})
+	}
+	w.crash(c, false)
+	w.view("", "ab")
+	if r := ask(); r.Code != QuorumUnavailable {
+		t.Fatalf("with the sound one away: %v", r.Code)
+	}
+	w.run(time.Minute)
+	if s := a.core.Stats().Repair; s.Mended != 0 || s.MendsPutOff < 2 || s.Quarantined != 1 {
+		t.Fatalf("%+v", s)
+	}
+	w.start(c, true)
+	w.view("", "abc")
+	w.until("both are mended", func() bool { return len(a.disk.corrupt)+len(b.disk.corrupt) == 0 })
+	if short := a.core.Stats().Repair.MendedShort + b.core.Stats().Repair.MendedShort; short < 1 {
+		t.Errorf("%d were mended from fewer than a read quorum", short)
+	}
+	if r := ask(); r.Code != OK || string(r.Object.Siblings[0].Value) != "v" {
+		t.Errorf("%+v", r)
+	}
+	w.converge(10 * time.Second)
+	for _, n := range w.nodes {
+		n.disk.spoil(k)
+	}
+	ask()
+	w.run(2 * time.Minute)
+	if r := ask(); r.Code != QuorumUnavailable {
+		t.Errorf("with all damaged: %v", r.Code)
+	}
+	for _, n := range w.nodes {
+		if s := n.core.Stats().Repair; len(n.disk.corrupt) != 1 || s.Quarantined != 1 {
 			t.Errorf("%s: %+v", n.name, s)
 		}
 	}

@@ -51,6 +51,7 @@ func TestPaceFollowsClients(t *testing.T) {
 			g.took.add(took)
 		}
 		now += time.Second
+		g.charge(antientropy.ClassScrub, g.pacer.Rate()) // all of it was used
 		g.sample(now)
 		return g.pacer.Rate()
 	}
@@ -69,6 +70,7 @@ func TestPaceFollowsClients(t *testing.T) {
 	if r := g.pacer.Rate(); r != 1<<20 {
 		t.Errorf("a shard of two has %d at the floor", r)
 	}
+	now += time.Minute // what was charged is paid off
 	began, done := now, 0
 	c.now.Mono = now
 	for range 64 {

@@ -27,6 +27,7 @@ type RepairStats struct {
 	Scrubbed    uint64 // records and leaf rows of them
 	Damaged     uint64 // records that failed their checksum, or are not what their leaf row says
 	Mended      uint64 // of them, from other owners
+	MendedShort uint64 // of them, from fewer than a read quorum, since other owners' records were damaged too
 	MendsPutOff uint64 // for want of owners that answer
 	Unmendable  uint64 // tries to mend what no other store has
 	Recounted   uint64 // partitions whose counters the scrub has put right
@@ -73,7 +74,7 @@ func (s *RepairStats) Add(o *RepairStats) {
 		&s.Led: o.Led, &s.Served: o.Served, &s.Equal: o.Equal, &s.Complete: o.Complete, &s.Differed: o.Differed, &s.Sent: o.Sent, &s.Received: o.Received,
 		&s.Merged: o.Merged, &s.ReadBytes: o.ReadBytes, &s.OutBytes: o.OutBytes, &s.InBytes: o.InBytes, &s.TreeChecks: o.TreeChecks, &s.Drift: o.Drift,
 		&s.Mismatched: o.Mismatched, &s.ReadErrors: o.ReadErrors, &s.Scrubs: o.Scrubs, &s.Scrubbed: o.Scrubbed, &s.Damaged: o.Damaged, &s.Mended: o.Mended,
-		&s.MendsPutOff: o.MendsPutOff, &s.Unmendable: o.Unmendable, &s.Recounted: o.Recounted, &s.DebtKeys: o.DebtKeys,
+		&s.MendsPutOff: o.MendsPutOff, &s.MendedShort: o.MendedShort, &s.Unmendable: o.Unmendable, &s.Recounted: o.Recounted, &s.DebtKeys: o.DebtKeys,
 	} {
 		*to += n
 	}

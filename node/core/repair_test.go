@@ -338,3 +338,34 @@ func TestExchangeDroppedBucket(t *testing.T) {
 		}
 	}
 }
+
+// A peer that answers no exchange, though all else reaches it, delays those with the
+// others by seconds: a difference between two is repaired while the third is silent.
+func TestASilentPeerDelaysLittle(t *testing.T) {
+	w := newRepairWorld(t, "abc", repairState("abc", 1), func(w *world) {
+		w.keep(w.node("b"), "strict", "key", valueOf(7, 1, "v"))
+	})
+	silent := w.node("c")
+	w.deaf = func(from, to *wnode, _ *Message) bool { return from == silent || to == silent }
+	began := w.now
+	w.until("a has it", func() bool { return len(w.node("a").disk.records) > 0 })
+	if took := w.now - began; took > 12*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	worst := w.now
+	for i := range 10 { // and again, each time
+		w.put("b", "strict", fmt.Sprint("key-", i), "v", wOf(1))
+	}
+	w.run(time.Second)
+	w.until("all pairs but the silent one's are compared", func() bool {
+		for _, d := range w.node("a").core.repair.sched.Pairs(w.now) {
+			if d.Peer == w.node("b").sid && d.Behind > w.now-worst {
+				return false
+			}
+		}
+		return true
+	})
+	if took := w.now - worst; took > 25*time.Second {
+		t.Errorf("the next took %v", took)
+	}
+}

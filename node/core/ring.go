@@ -33,6 +33,7 @@ func (c *Core) onRing(r *hashring.Ring) {
 	c.purgeRing()
 	c.fillRing()
 	c.strongRing()
+	c.replanRing()
 	parked := c.parked
 	c.parked = nil
 	for _, p := range parked {

@@ -30,9 +30,13 @@ func TestStaleEpochIsRefused(t *testing.T) {
 	for _, n := range "bcd" {
 		w.step(w.node(string(n)), Event{Ring: newer})
 	}
-	r := w.put("a", "strict", "k", "v2")
+	began := w.now
+	r := w.put("a", "strict", "k", "v2", in(10*time.Second)) // it waits for that ring, which nobody gives it
 	w.expect("put with the old ring", w.show(r), "replica_failure unknown")
-	if len(r.Failed) != 2 || r.Failed[0].Reason != quorum.ReasonStaleEpoch {
+	if took := w.now - began; took < parkedFor || took > parkedFor+time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if len(r.Failed) == 0 || r.Failed[0].Reason != quorum.ReasonStaleEpoch {
 		t.Errorf("failed %v", r.Failed)
 	}
 	w.expect("nothing there", w.has("b", "strict", "k")+w.has("c", "strict", "k"), "vv")

@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	Reads, Writes, Refused, Forwards uint64
 	Hedges, Suspicions, ReadRepairs  uint64
+	Replans                          uint64 // requests that were planned anew by a newer ring
 	LWWDropped                       uint64 // concurrent siblings lost to last-write-wins
 	HintsKept, HintsDelivered        uint64
 	HintsRefused                     uint64 // over the budget
