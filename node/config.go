@@ -25,7 +25,7 @@ type Config struct {
 	MaxInFlight     int           `koanf:"max-in-flight" doc:"Client requests served at a time; more are shed with 503." default:"4096"`
 	HintBytesMax    int64         `koanf:"hint-bytes-max" doc:"Bytes of hints kept for unreachable stores; above it the oldest are dropped as by hint-age, an eighth above it new ones are refused." default:"1073741824"`
 	HintAge         time.Duration `koanf:"hint-age" doc:"Hints older than this are dropped once the other owners have what they hold, and the partition is compared in full; 0s: never." default:"3h"`
-	RepairTarget    time.Duration `koanf:"repair-p99-target" doc:"Repair, hand-off and refill slow down while the p99 of client requests is above this." default:"25ms"`
+	RepairTarget    time.Duration `koanf:"repair-p99-target" doc:"Repair, hand-off and refill slow down while the p99 of client requests is above this, or a third above what it is without them." default:"25ms"`
 	RepairFloor     int64         `koanf:"repair-floor" doc:"Bytes a second that they have whatever clients suffer: what bounds the time a lost copy is missing." default:"4194304"`
 	RepairCeiling   int64         `koanf:"repair-ceiling" doc:"Bytes a second that they never exceed." default:"134217728"`
 	ScrubEvery      time.Duration `koanf:"scrub-every" doc:"How long it takes to hold each record and hash tree against itself once." default:"24h"`

@@ -15,7 +15,7 @@ import (
 const (
 	// window is a piece of the curve with a p99 of its own: a neighbour's burst on the
 	// machine spoils one of them, not the median.
-	window = time.Second
+	window = 500 * time.Millisecond
 	// calmFor is measured without disturbance before the node goes and after all is done.
 	calmFor = 20 * time.Second
 	// calmRest is left alone before the second undisturbed time: exchanges of pairs that
@@ -123,7 +123,7 @@ func (b *bench) judge(t *times, c load.Curve) {
 	back := c.Between(t.back, t.drained)
 	windows := append(c.Windows(t.calm, t.gone, window), c.Windows(t.again, t.end, window)...)
 	during := c.Windows(t.back, t.drained, window)
-	fmt.Fprintf(os.Stderr, "p99 of each second in ms, undisturbed: %s\nfrom the start of the node on (ready after %v, drained after %v): %s\n",
+	fmt.Fprintf(os.Stderr, "p99 of each half second in ms, undisturbed: %s\nfrom the start of the node on (ready after %v, drained after %v): %s\n",
 		millis(windows), t.ready.Sub(t.back).Round(time.Millisecond), t.drained.Sub(t.back).Round(time.Millisecond), millis(c.Windows(t.back, t.again, window)))
 	fmt.Fprintf(os.Stderr, "while it was away: %s\n", millis(c.Windows(t.gone, t.back, window)))
 	b.rep.add(figure{"the foreground's p99 from the start of a node that was away until it is drained, as a part of the undisturbed", ratio(medianOf(during), medianOf(windows)), "x", b.o.p99Most,

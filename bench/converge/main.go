@@ -2,7 +2,7 @@
 //
 //	cd bench && go run ./converge
 //
-//	idle     throughput with anti-entropy on and off, when nothing differs
+//	idle     throughput and server CPU with anti-entropy on and off, when nothing differs
 //	emptied  five nodes, one loses its data directory: until it is whole again, and the
 //	         bytes shipped for each byte that was missing
 //	spread   three nodes, some keys of many differ, at random: the bytes read for it as a
@@ -33,7 +33,7 @@ type options struct {
 	only           []string
 	keys, differ   int
 	value, rounds  int
-	dur, away      time.Duration
+	idleDur, away  time.Duration
 	rate           float64
 	p99Most        float64
 	missed         bool
@@ -54,8 +54,8 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.keys, "keys", 1_000_000, "records, but in idle and down: a tenth")
 	fs.IntVar(&o.differ, "differ", 10_000, "records that differ in spread")
 	fs.IntVar(&o.value, "value", 80, "bytes of a record's value")
-	fs.IntVar(&o.rounds, "rounds", 5, "rounds of idle, on and off in turn")
-	fs.DurationVar(&o.dur, "dur", 10*time.Second, "measured time of each run")
+	fs.IntVar(&o.rounds, "rounds", 30, "rounds of idle, on and off in turn")
+	fs.DurationVar(&o.idleDur, "dur", 4*time.Second, "measured time of each run of idle")
 	fs.DurationVar(&o.away, "away", time.Minute, "how long the node of down is away")
 	fs.Float64Var(&o.rate, "rate", 2000, "operations a second in down, half of them writes")
 	fs.Float64Var(&o.p99Most, "p99-most", 1.5, "what the ratio of down may be")

@@ -10,61 +10,6 @@ import (
 	"github.com/quoratedb/quorate/bench/servers"
 )
 
-// off has nodes keep no hash trees and compare nothing.
-var off = []string{"QUORATE_TESTING=1", "QUORATE_TESTING_REPAIR_OFF=true"}
-
-// idle compares the throughput of one cluster, started in turn with anti-entropy and
-// without, on the same data.
-func idle(ctx context.Context, b *bench) error {
-	keys := b.o.keys / 10
-	q, err := b.start(ctx, "idle", 3, false)
-	if err != nil {
-		return err
-	}
-	defer func() { q.Stop() }()
-	ks, err := b.fill(ctx, q, keys)
-	if err != nil {
-		return err
-	}
-	var ratios []float64
-	for round := range b.o.rounds {
-		var rate [2]float64 // on, off
-		for turn := range 2 {
-			which := (round + turn) % 2
-			q.Stop()
-			if q.Env(); which == 1 {
-				q.Env(off...)
-			}
-			if err := startAll(ctx, q); err != nil {
-				return err
-			}
-			r, err := b.drive(ctx, q, ks, fmt.Sprintf("mix:64:%d:zipf", b.o.value), 3*time.Second, b.o.dur)
-			if err != nil {
-				return err
-			}
-			rate[which] = r.Good
-		}
-		ratios = append(ratios, rate[0]/rate[1])
-	}
-	b.rep.add(figure{"throughput lost to anti-entropy when nothing differs", 100 * (1 - median(ratios)), "%", 3,
-		fmt.Sprintf("three nodes, frames, half and half, 64 clients, %d keys; median of %d rounds, on and off in turn: %.3f", keys, b.o.rounds, ratios)})
-	return nil
-}
-
-func startAll(ctx context.Context, q *servers.Quorate) error {
-	for i := range q.Addrs() {
-		if err := q.Start(i); err != nil {
-			return err
-		}
-	}
-	for i := range q.Addrs() {
-		if err := q.AwaitReady(ctx, i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // rowKey is what a record's key adds to its encoded size, beside the value and what
 // the object has around it: partition, kind, bucket and the client's key.
 const rowKey = 4 + 1 + 8 + 20
