@@ -8,8 +8,11 @@ import (
 
 // applyBuild carries out the commands that came with FeatureBuilding and later.
 func (s *State) applyBuild(c Command) error {
-	if c.Kind == KindStrong {
+	switch c.Kind {
+	case KindStrong:
 		return s.strong(c.Strong)
+	case KindForce:
+		return s.force(c.Force)
 	}
 	if s.Feature < FeatureBuilding {
 		return refuse(ErrNotSupported, "%s needs feature level %d, the cluster is at %d", c.Kind, FeatureBuilding, s.Feature)
@@ -86,7 +89,9 @@ func (s *State) takePlaces(from, to SID) {
 			part.Replicas = slices.Delete(part.Replicas, i, i+1)
 		} else {
 			part.Replicas[i] = to
-			part.build(to)
+			if !s.nobodyLeft(part, i) {
+				part.build(to)
+			}
 		}
 		if part.Primary == from && part.Strong == nil { // else it is the epoch's, whatever becomes of it (S1)
 			part.Primary = SID{}

@@ -44,7 +44,7 @@ func (c *Command) check() error {
 	set := 0
 	for _, member := range []bool{c.Init != nil, c.Register != nil, c.FirstRing != nil, c.CreateBucket != nil,
 		c.UpdateBucket != nil, c.DeleteBucket != nil, c.SetStoreState != nil, c.SetFeature != nil,
-		c.ReplaceStore != nil, c.Grow != nil, c.Filled != nil, c.Purge != nil, c.Strong != nil} {
+		c.ReplaceStore != nil, c.Grow != nil, c.Filled != nil, c.Purge != nil, c.Strong != nil, c.Force != nil} {
 		if member {
 			set++
 		}
@@ -80,6 +80,8 @@ func (c *Command) check() error {
 		return c.Purge.check()
 	case c.Kind == KindStrong && c.Strong != nil:
 		return c.Strong.check()
+	case c.Kind == KindForce && c.Force != nil:
+		return c.Force.check()
 	}
 	return refuse(ErrInvalid, "unknown command %q, or not its member", clip(string(c.Kind)))
 }

@@ -5,7 +5,8 @@ package hashring
 //  1. The building stores are some of the list's, in its order; there is a session,
 //     not above the ring version, exactly while somebody is building.
 //  2. A purge clock is sorted and within its share; generations begin at 1.
-//  3. A successor is another registered store of the same node, of a retired store
+//  3. A loss is not above the ring version, and at FeatureLoss.
+//  4. A successor is another registered store of the same node, of a retired store
 //     that is in no list (checkPartitions); following successors ends.
 func (s *State) checkStages() error {
 	for p := range s.Partitions {
@@ -23,6 +24,8 @@ func (s *State) checkStages() error {
 
 func (part *Partition) checkStage(s *State, p int) error {
 	switch {
+	case part.Loss != 0 && s.Feature < FeatureLoss, part.Loss > s.Version:
+		return refuse(ErrInvalid, "partition %d has had a loss at ring %d, at ring %d and feature level %d", p, part.Loss, s.Version, s.Feature)
 	case s.Feature < FeatureBuilding && (len(part.Building) > 0 || part.Session != 0 || part.Purge != nil):
 		return refuse(ErrInvalid, "partition %d has a stage or a purge at feature level %d", p, s.Feature)
 	case !inOrder(part.Building, part.Replicas):

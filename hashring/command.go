@@ -53,6 +53,9 @@ const (
 
 	// From FeatureStrong on.
 	KindStrong CommandKind = "strong"
+
+	// From FeatureLoss on.
+	KindForce CommandKind = "force"
 )
 
 // FeatureBuilding is the feature level from which there are building replicas and
@@ -64,6 +67,10 @@ const FeatureBuilding uint16 = 3
 // FeatureStrong is the feature level from which buckets may be strong and partitions
 // have a Strong part. Below it both are refused.
 const FeatureStrong uint16 = 4
+
+// FeatureLoss is the feature level from which an operator may give up the last full owner
+// of a partition, and Partition.Loss says so for ever.
+const FeatureLoss uint16 = 5
 
 // FeatureNonce is the feature level from which registrations carry the nonce of their
 // start (Store.Nonce, Register.ExpectsNonce). Below it a nonce is refused, because
@@ -87,6 +94,7 @@ type Command struct {
 	Filled        *Filled        `json:"filled,omitempty"`
 	Purge         *PurgeRounds   `json:"purge,omitempty"`
 	Strong        *StrongChanges `json:"strong,omitempty"`
+	Force         *Force         `json:"force,omitempty"`
 }
 
 // Init makes the cluster: its id, the length of replica lists, the feature level.

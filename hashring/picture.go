@@ -100,6 +100,9 @@ func (s *State) drawPartition(part *Partition) string {
 	if g := part.Purge; g != nil {
 		fmt.Fprintf(&out, "  purge %d: %d actors, before %d ms", g.Generation, len(g.Clock), g.TimeMS)
 	}
+	if part.Loss != 0 {
+		fmt.Fprintf(&out, "  possible loss at ring %d", part.Loss)
+	}
 	if c := part.Strong; c != nil {
 		out.WriteString("  strong " + s.drawStrong(part.Primary, c))
 	}

@@ -104,6 +104,8 @@ var orders = map[string]struct {
 	"drop-bucket":        {1, (*stage).dropBucket},
 	"strong":             {3, (*stage).strong},
 	"strong-at":          {4, (*stage).strongAt},
+	"plan-force":         {0, (*stage).planForce},
+	"force":              {1, (*stage).force},
 }
 
 func number(word string) int {

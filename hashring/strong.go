@@ -121,14 +121,15 @@ func (s *State) hasStrongBucket() bool {
 // on counting in the size of the majority; of those that are left one more may not be
 // given up, because nobody could lead the partition ever again, and what was acked would
 // be lost without anybody having said so. The way out is a forced recovery (T5), which
-// says it; after it the store is in no set.
+// says it; after it the store is in no set. A suspect store that an operator has given up
+// holds nobody back either: its word counts for nothing ever again.
 func (s *State) lastMajority(sid SID) error {
 	if !s.hasStrongBucket() {
 		return nil
 	}
 	first, count := 0, 0
 	for p := range s.Partitions {
-		if c := s.Partitions[p].Strong; c != nil && c.IsMember(sid) && !s.holdsMajorities(c, sid) {
+		if c := s.Partitions[p].Strong; c != nil && c.IsMember(sid) && !s.holdsMajorities(c, sid) && !s.givenUp(&s.Partitions[p], sid) {
 			if count == 0 {
 				first = p
 			}

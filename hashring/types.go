@@ -112,6 +112,10 @@ type Partition struct {
 	Placed uint64 `json:"placed,omitempty"`
 	// Strong is who orders and who counts in strong buckets; nil until there is one.
 	Strong *StrongConfig `json:"strong,omitempty"`
+	// Loss is the ring version at which an operator last gave up the partition's last
+	// full owner (Force): what was acked may be gone, what was deleted may come back. 0:
+	// never. Never taken back.
+	Loss uint64 `json:"loss,omitempty"`
 }
 
 // StrongConfig is a partition's configuration of strong mode (PROTOCOLS.md, 3.1). Its

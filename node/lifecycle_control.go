@@ -137,7 +137,7 @@ func (l *lifecycle) onCluster(_ context.Context, parts *lifeParts, from peer.Hel
 var remoteKinds = map[hashring.CommandKind]bool{
 	hashring.KindRegister: true, hashring.KindCreateBucket: true, hashring.KindUpdateBucket: true,
 	hashring.KindDeleteBucket: true, hashring.KindSetStoreState: true, hashring.KindSetFeature: true,
-	hashring.KindReplaceStore: true, hashring.KindFilled: true, hashring.KindPurge: true,
+	hashring.KindReplaceStore: true, hashring.KindFilled: true, hashring.KindPurge: true, hashring.KindStrong: true, hashring.KindForce: true,
 }
 
 func (l *lifecycle) onPropose(ctx context.Context, parts *lifeParts, from peer.Hello, payload []byte) (versioned, error) {

@@ -140,19 +140,16 @@ var figures = []figure{
 	counter("peer_writes_total", "Write system calls towards peers.", func(s *snapshot) float64 { return float64(s.n.peers.Stats().Writes) }),
 }
 
+func allFigures() [][]figure {
+	return [][]figure{figures, repairFigures, purgeFigures, strongFigures, lossFigures}
+}
+
 // Describe and Collect make a node a prometheus.Collector.
 func (n *Node) Describe(ch chan<- *prometheus.Desc) {
-	for _, f := range figures {
-		ch <- f.desc
-	}
-	for _, f := range repairFigures {
-		ch <- f.desc
-	}
-	for _, f := range purgeFigures {
-		ch <- f.desc
-	}
-	for _, f := range strongFigures {
-		ch <- f.desc
+	for _, list := range allFigures() {
+		for _, f := range list {
+			ch <- f.desc
+		}
 	}
 	ch <- lagEntries
 	ch <- lagSnapshots
@@ -163,7 +160,7 @@ func (n *Node) Describe(ch chan<- *prometheus.Desc) {
 // Collect reads every figure once.
 func (n *Node) Collect(ch chan<- prometheus.Metric) {
 	s := &snapshot{n: n, core: n.totals(), store: n.store.Stats(), ring: n.ring.Load()}
-	for _, list := range [][]figure{figures, repairFigures, purgeFigures, strongFigures} {
+	for _, list := range allFigures() {
 		for _, f := range list {
 			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(s))
 		}

@@ -244,10 +244,10 @@ func (n *Node) condemned(err error) error {
 	return err
 }
 
-// resign ends the node for a damaged table that a read has met, once its peers can
+// resign ends the node for damage that a read has met, once its peers can
 // stand for all that the store holds; the next start sets it aside (D4).
 func (n *Node) resign(ctx context.Context, d *store.DamagedError) {
-	n.log.Error("a table of the store is damaged; the store goes on with what it can read until its peers can do without", "file", d.File, "offset", d.Offset, "reason", d.Reason)
+	n.log.Error("the store is damaged; it goes on with what it can read until its peers can do without", "file", d.File, "offset", d.Offset, "reason", d.Reason)
 	if !n.life.cfg.Rebuild {
 		return
 	}

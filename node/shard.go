@@ -43,6 +43,7 @@ type shard struct {
 	want    func(version uint64, from hashring.SID)
 	propose func(core.Proposal)
 	say     func([]strong.Word) // to the leader of the Raft group; keeps nothing of the slice
+	doubt   func(error)         // of the store: damage that a step has met
 	stats   atomic.Pointer[core.Stats]
 	asks    chan func(*core.Core) // questions of people, between two steps
 }
@@ -58,11 +59,12 @@ type backing interface {
 	core.Engine
 	CommitAll(turn []store.Staged) error
 	Load(l core.Load) core.Loaded
+	Doubt(why error)
 }
 
 func newShard(cfg core.Config, s backing, out outlet, commit *committer, clock func() core.Now,
 	want func(uint64, hashring.SID), propose func(core.Proposal), say func([]strong.Word)) *shard {
-	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), asks: make(chan func(*core.Core)), clock: clock, want: want, propose: propose, say: say}
+	sh := &shard{id: cfg.Shard, core: core.New(cfg, s), mailbox: newQueue[core.Event](), out: out, commit: commit, loads: newQueue[core.Load](), asks: make(chan func(*core.Core)), clock: clock, want: want, propose: propose, say: say, doubt: s.Doubt}
 	commit.serve(cfg.Shard, sh.mailbox)
 	return sh
 }
@@ -127,6 +129,9 @@ func (s *shard) handle(r *core.Ready) time.Duration {
 	}
 	if len(r.Words) > 0 {
 		s.say(r.Words)
+	}
+	if r.Damage != nil {
+		s.doubt(r.Damage)
 	}
 	if r.WantRing != 0 {
 		s.want(r.WantRing, r.WantRingFrom)

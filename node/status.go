@@ -45,6 +45,8 @@ func (n *Node) statusCall(ctx context.Context, method string, payload []byte) (a
 		answer, err = json.Marshal(n.repairReport(ctx))
 	case methodStartRepair:
 		answer, err = json.Marshal(n.startRepair(ctx, ask.Partition))
+	case methodStrongLogs:
+		answer, err = json.Marshal(n.strongLogs(ctx))
 	default:
 		return nil, false, nil
 	}

@@ -25,9 +25,17 @@ type whole struct {
 	cfg  Config
 	node *Node
 	logs lockedBuffer
+	high bool // at the newest feature level, not only that of building
 }
 
 func wholeCluster(t *testing.T, count int) []*whole {
+	t.Helper()
+	return wholeClusterAt(t, count, hashring.FeatureBuilding)
+}
+
+// wholeClusterAt is one at that feature level at least; above that of building, at the
+// newest.
+func wholeClusterAt(t *testing.T, count int, level uint16) []*whole {
 	t.Helper()
 	checkLeaks(t)
 	var join []string
@@ -36,6 +44,7 @@ func wholeCluster(t *testing.T, count int) []*whole {
 		w := &whole{t: t, cfg: Config{Name: fmt.Sprintf("n%d", i+1), Data: t.TempDir(), API: freeAddr(t), Gossip: freeAddr(t), Peer: freeAddr(t),
 			Partitions: 8, Replicas: 3, MaxValueBytes: 1 << 20, MaxInFlight: 64, HintBytesMax: 1 << 20, BootstrapExpect: count, Shards: 1,
 			TestingRepairOff: true}} // no store that is being built becomes full, however long a test takes
+		w.high = level > hashring.FeatureBuilding
 		all[i] = w
 		join = append(join, w.cfg.Gossip)
 		t.Cleanup(func() {
@@ -52,7 +61,7 @@ func wholeCluster(t *testing.T, count int) []*whole {
 	}
 	for _, w := range all {
 		until(t, w.cfg.Name+" is at the level of building", func() error {
-			if r := w.node.ring.Load(); r == nil || !r.HasRing() || r.Feature < hashring.FeatureBuilding {
+			if r := w.node.ring.Load(); r == nil || !r.HasRing() || r.Feature < level {
 				return errors.New("not yet")
 			}
 			return wantStatus(t, w.node, http.MethodGet, "/readyz", nil, 200)
@@ -65,7 +74,10 @@ func wholeCluster(t *testing.T, count int) []*whole {
 func (w *whole) begin(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(&w.logs, nil))
 	s := seams{life: func(c *lifeConfig) {
-		c.Feature, c.Rebuild, c.Fast = hashring.FeatureBuilding, true, true
+		if !w.high {
+			c.Feature = hashring.FeatureBuilding
+		}
+		c.Rebuild, c.Fast = true, true
 		c.Times.Poll, c.Times.Quiet = 20*time.Millisecond, 400*time.Millisecond
 	}}
 	n, err := startOn(ctx, s, w.cfg, log)

@@ -33,8 +33,9 @@ func (n *node) flip(r *rand.Rand) {
 	}
 }
 
-// flipLog damages one synced entry of a strong partition's log; it is met when the log is
-// read, at the next start at the latest, and then the store is one that has forgotten.
+// flipLog damages one synced entry of a strong partition's log, or its hard row. It is met
+// when it is read, at the next start at the latest, and then the store is one that has
+// forgotten.
 func (n *node) flipLog(r *rand.Rand) bool {
 	w := n.w
 	if !w.canLose(n) {
@@ -45,7 +46,12 @@ func (n *node) flipLog(r *rand.Rand) bool {
 	if rows == nil || len(rows.entries) == 0 {
 		return false
 	}
-	n.damageLog(uint32(p), rows.hard.Base.Index+1+uint64(r.IntN(len(rows.entries))))
+	index := rows.hard.Base.Index + 1 + uint64(r.IntN(len(rows.entries)))
+	if r.IntN(4) == 0 {
+		n.damageHard(uint32(p))
+	} else {
+		n.damageLog(uint32(p), index)
+	}
 	return true
 }
 
@@ -78,6 +84,12 @@ func (n *node) damageLog(p uint32, index uint64) {
 	rows.damaged[index] = true
 }
 
+func (n *node) damageHard(p uint32) {
+	n.w.note("%s: the hard row of p%d is damaged", n.name, p)
+	n.w.probe.hit(pStrongDamage)
+	n.eng.parts[p].strong.torn = true
+}
+
 func (n *node) damage(p uint32, k recordKey) {
 	rows := &n.eng.parts[p]
 	n.w.note("%s: the record of %q in p%d is damaged", n.name, k.key, p)
@@ -98,10 +110,16 @@ func (k recordKey) compare(o recordKey) int {
 
 // damaged counts the records that fail their checksums or do not fit their leaf rows.
 func (e *engine) damaged() (n int) {
+	if e.ill {
+		n++
+	}
 	for i := range e.parts {
 		n += len(e.parts[i].corrupt) + len(e.parts[i].rotted)
 		if r := e.parts[i].strong; r != nil {
 			n += len(r.damaged) + r.rotten()
+			if r.torn {
+				n++
+			}
 		}
 	}
 	return n

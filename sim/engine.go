@@ -20,7 +20,7 @@ type engine struct {
 	boots  uint64        // durable boot count (D6)
 	starts []uint64      // the nonces that its starts have drawn
 	ring   uint64        // version of the last ring state it kept
-	met    bool          // a damaged log entry was met: the store is not what it was (D4)
+	ill    bool          // damage that only another store mends was met: it will be set aside (D4)
 	since  time.Duration // it was formatted, or put back, then
 }
 

@@ -19,6 +19,7 @@ type strongRows struct {
 	entries map[uint64]*strong.Entry
 	gens    map[uint64]*strongState
 	damaged map[uint64]bool // entries that fail their checksums, by index
+	torn    bool            // the hard row fails its own
 }
 
 // strongState is one generation of applied state.
@@ -58,7 +59,7 @@ func (r *strongRows) values() map[recordKey]*strong.Value {
 func (r *strongRows) apply(w *strong.Write) {
 	switch w.Kind {
 	case strong.PutHard:
-		r.hard = w.Hard
+		r.hard, r.torn = w.Hard, false
 	case strong.PutEntry:
 		r.entries[w.Entry.Index] = w.Entry
 		delete(r.damaged, w.Entry.Index)
@@ -90,15 +91,15 @@ func (r *strongRows) clone() *strongRows {
 	if r == nil {
 		return nil
 	}
-	out := &strongRows{hard: r.hard, entries: maps.Clone(r.entries), gens: map[uint64]*strongState{}, damaged: maps.Clone(r.damaged)}
+	out := &strongRows{hard: r.hard, entries: maps.Clone(r.entries), gens: map[uint64]*strongState{}, damaged: maps.Clone(r.damaged), torn: r.torn}
 	for g, s := range r.gens { // order-free: they are copied
 		out.gens[g] = &strongState{maps.Clone(s.values), maps.Clone(s.done), maps.Clone(s.rotten)}
 	}
 	return out
 }
 
-// errDamaged is an entry of a log that fails its checksum.
-var errDamaged = errors.New("log entry fails its checksum")
+// errDamaged is a hard row or an entry of a log that fails its checksum.
+var errDamaged = errors.New("the row fails its checksum")
 
 // StrongSaved and the next three are core.StrongEngine. Generations that do not count
 // are dropped at a start.
@@ -108,10 +109,12 @@ func (e *engine) StrongSaved(p uint32) (strong.Saved, error) {
 		return strong.Saved{}, nil
 	}
 	maps.DeleteFunc(r.gens, func(g uint64, _ *strongState) bool { return g != r.hard.Generation }) // order-free: each by itself
+	if r.torn {
+		return strong.Saved{}, errDamaged
+	}
 	out := strong.Saved{Hard: r.hard}
 	for i := r.hard.Base.Index + 1; r.entries[i] != nil; i++ {
 		if r.damaged[i] {
-			e.met = true
 			return out, errDamaged
 		}
 		at := r.entries[i]
@@ -126,7 +129,6 @@ func (e *engine) StrongEntry(p uint32, index uint64) (*strong.Entry, error) {
 	case r == nil:
 		return nil, nil
 	case r.damaged[index]:
-		e.met = true
 		return nil, errDamaged
 	}
 	return r.entries[index], nil

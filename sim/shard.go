@@ -101,9 +101,8 @@ func (s *shard) step(events []core.Event) {
 		n.kill(false)
 		return
 	}
-	if n.eng.met { // the driver sets such a store aside
-		n.doubt("its log is damaged")
-		return
+	if r.Damage != nil {
+		n.fallIll(r.Damage)
 	}
 	w.truth.stepped(s, r)
 	w.strong.stepped(n, r.Batch)

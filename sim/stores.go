@@ -94,6 +94,19 @@ func (n *node) doubt(why string) {
 	w.do(between(w.ctlRand, 10*time.Millisecond, time.Second), n.setAside)
 }
 
+// fallIll: the core has met damage of its store. The driver has it replaced a little
+// later; until then it goes on, and counts for nothing where it is damaged.
+func (n *node) fallIll(why error) {
+	w, store := n.w, n.store
+	w.note("%s: %v", n.name, why)
+	n.eng.ill = true
+	w.do(between(w.ctlRand, 0, 3*time.Second), func() {
+		if n.store == store && !n.doubted {
+			n.doubt("a strong log or promise is damaged")
+		}
+	})
+}
+
 func (n *node) setAside() {
 	w, a := n.w, &n.w.auth
 	if !n.doubted {

@@ -40,6 +40,10 @@ type clusterDoc struct {
 	Repair struct {
 		DebtKeys int64 `json:"debt_keys"`
 	} `json:"repair"`
+	PossibleLoss *struct {
+		Eventual []int `json:"eventual"`
+		Strong   []int `json:"strong"`
+	} `json:"possible_loss"`
 	Testing []string `json:"testing"`
 }
 
@@ -87,12 +91,31 @@ func (d *clusterDoc) head() string {
 	if d.Strong != nil && d.Strong.Partitions > 0 {
 		g.add("primaries", fmt.Sprintf("%d: %d active, %d not", d.Strong.Partitions, d.Strong.Active, d.Strong.Partitions-d.Strong.Active))
 	}
+	if l := d.PossibleLoss; l != nil {
+		g.add("possible loss", lossText(l.Eventual, "eventual")+lossText(l.Strong, "strong")+"given up by an operator")
+	}
 	g.add("hints", fmt.Sprintf("%d pending (%s)", d.Hints.Pending, bytesText(d.Hints.Bytes)))
 	g.add("repair debt", fmt.Sprintf("%d keys", d.Repair.DebtKeys))
 	if d.Testing != nil {
 		g.add("testing is on", strings.Join(d.Testing, ", "))
 	}
 	return g.String()
+}
+
+// lossText names the partitions in which something was given up, the first of many.
+func lossText(partitions []int, mode string) string {
+	const most = 12
+	if len(partitions) == 0 {
+		return ""
+	}
+	out := fmt.Sprintf("%d partitions of %s buckets:", len(partitions), mode)
+	for _, p := range partitions[:min(most, len(partitions))] {
+		out += fmt.Sprintf(" %d", p)
+	}
+	if len(partitions) > most {
+		out += " ..."
+	}
+	return out + "; "
 }
 
 type nodeRow struct {
@@ -161,7 +184,7 @@ func newRing(a *app) *cobra.Command {
 			table: func() string { return fmt.Sprintf("ring version %d\n\n%s", d.RingVersion, g.String()) }})
 	}}
 	a.clientFlags(c, asTable)
-	c.AddCommand(newLocate(a), newPrimaries(a), newMovePrimary(a))
+	c.AddCommand(newLocate(a), newPrimaries(a), newMovePrimary(a), newRecover(a))
 	return c
 }
 

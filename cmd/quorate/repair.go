@@ -14,7 +14,7 @@ import (
 )
 
 func newRepair(a *app) *cobra.Command {
-	return group("repair", "Show how far replicas are alike, and what is on its way", newRepairStatus(a), newRepairStart(a), newRepairHints(a))
+	return group("repair", "Show how far replicas are alike, and what is on its way", newRepairStatus(a), newRepairStart(a), newRepairHints(a), newRepairForceFull(a))
 }
 
 type repairDoc struct {

@@ -89,6 +89,10 @@ const (
 	FilledOldSession    Bug = "filled-old-session"    // E7: the word of a closed session makes a store full
 	MendFromOne         Bug = "mend-from-one"         // D4: one other owner's answer is enough to mend a record
 	MismatchServed      Bug = "mismatch-served"       // D5: a record that is not what its leaf row says is served
+	ForceAnyway         Bug = "force-anyway"          // D2: owners are given up though a full one is left
+	ForceForgets        Bug = "force-forgets"         // D2: and the possible loss is not recorded
+	RecoverAnyway       Bug = "recover-anyway"        // T5: partitions that have a majority are recovered too
+	ForceKeepsClock     Bug = "force-keeps-clock"     // E6: what comes back after a loss is refused as purged
 )
 
 // All lists the bugs that have a scripted scenario in sim.
@@ -110,5 +114,5 @@ func eventual() []Bug {
 func Core() []Bug {
 	return []Bug{MarkOldGeneration, MarkNotRenewed, OrphansDropped, PurgeUnproven, PurgeStale, PurgeSkipsHints, PurgeSkipsPasses, ReportBeforeSync,
 		ReportUnconfirmed, ExpiredByOwnClock, TreeForgets, ExchangeBeforeSync, ExchangeCutCounts, ExchangeOtherStage, ExchangeLooksOnce,
-		FilledOldSession, MendFromOne, MismatchServed}
+		FilledOldSession, MendFromOne, MismatchServed, ForceAnyway, ForceForgets, ForceKeepsClock, RecoverAnyway}
 }

@@ -11,10 +11,12 @@ const (
 	StrongOverlayGone Bug = "strong-overlay-gone" // D1: what is staged is not looked at
 	StrongIDDropped   Bug = "strong-id-dropped"   // S12: a forwarded write goes without its request id
 	StrongReadsHere   Bug = "strong-reads-here"   // S10: a member answers the reads that it is to forward to the primary
+	// D4, S6: what cannot be read of a partition at a start is taken for nothing.
+	StrongDamageIsBlank Bug = "strong-damage-is-blank"
 )
 
 // StrongCore lists them.
 func StrongCore() []Bug {
 	return []Bug{StrongResends, StrongCopyIsNo, StrongTakesWrites, StrongGateIgnored, StrongSyncedAhead, StrongUnconfirmed, StrongOverlayGone,
-		StrongIDDropped, StrongReadsHere}
+		StrongIDDropped, StrongReadsHere, StrongDamageIsBlank}
 }

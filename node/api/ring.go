@@ -23,6 +23,8 @@ type PartitionView struct {
 	Primary  *string  `json:"primary"` // null until strong mode names one
 	Replicas []string `json:"replicas"`
 	Building []string `json:"building,omitempty"` // those of them that are being filled
+	// PossibleLoss: an operator has given up its last full owner.
+	PossibleLoss bool `json:"possible_loss,omitempty"`
 	// Strong is who orders and who counts in strong buckets; nil until there is one.
 	Strong *StrongView `json:"strong,omitempty"`
 }
@@ -54,7 +56,7 @@ func (s *Self) Ring(r *hashring.Ring) RingView {
 		Partitions: make([]PartitionView, len(r.Partitions)), Nodes: make([]RingNodeView, 0, len(r.Stores))}
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
-		out.Partitions[i] = PartitionView{i, p.Epoch, s.Primary(r, p.Primary), s.Names(r, p.Replicas), s.Names(r, p.Building), s.strong(r, p.Strong)}
+		out.Partitions[i] = PartitionView{i, p.Epoch, s.Primary(r, p.Primary), s.Names(r, p.Replicas), s.Names(r, p.Building), p.Loss != 0, s.strong(r, p.Strong)}
 	}
 	for i := range r.Stores {
 		st := &r.Stores[i]

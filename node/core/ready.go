@@ -71,6 +71,10 @@ type Ready struct {
 	// Words about strong partitions are for whoever leads the Raft group. None is
 	// answered: they are said again until the ring state changes.
 	Words []strong.Word
+	// Damage, when not nil: what the store has of some strong partition cannot be trusted
+	// (D4). It counts for nothing there from now on; the driver has the whole store
+	// replaced once it can be spared. Told once for each partition.
+	Damage error
 	// WantRing, when above the known version, asks the driver to fetch a newer ring
 	// state; From is the store that knows it (zero: anybody).
 	WantRing     uint64

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -56,6 +57,7 @@ type strongPart struct {
 	// broken: what the store has of the partition cannot be trusted, its promise
 	// included, so it says nothing at all (D4).
 	broken bool
+	told   bool          // of damage, the driver
 	open   bool          // touched in this step, not finished
 	staged uint64        // newest batch with an effect of it
 	listed bool          // in unsynced
@@ -124,6 +126,9 @@ func (c *Core) strongConfigure(sp *strongPart, p *hashring.Partition) {
 // something of: it keeps its promises for ever (3.5).
 func (c *Core) strongOpen(sp *strongPart, cfg *strong.Config) {
 	saved, err := c.strong.eng.StrongSaved(sp.id)
+	if plant.Is(plant.StrongDamageIsBlank) && err != nil {
+		saved, err = strong.Saved{}, nil
+	}
 	if err == nil && saved.Hard == (strong.Hard{}) && !cfg.Holds(c.cfg.Self) {
 		return
 	}
@@ -133,8 +138,17 @@ func (c *Core) strongOpen(sp *strongPart, cfg *strong.Config) {
 	}
 	if err != nil {
 		sp.r, sp.broken = nil, true
-		c.stats.Corrupt++
-		c.strong.stats.Broken++
+		c.strongDamage(sp, err)
+	}
+}
+
+// strongDamage: the promise or the log of a partition cannot be trusted.
+func (c *Core) strongDamage(sp *strongPart, err error) {
+	c.stats.Corrupt++
+	c.strong.stats.Broken++
+	if !sp.told {
+		sp.told = true
+		c.ready.Damage = fmt.Errorf("strong partition %d: %w", sp.id, err)
 	}
 }
 
@@ -227,11 +241,13 @@ func (c *Core) strongDone(sp *strongPart, out *strong.Out) {
 		c.want(c.ring.Version+1, hashring.SID{})
 	}
 	if out.Err != nil {
-		c.stats.Corrupt++
-		c.strong.stats.Broken++
-		if len(c.ring.StrongMembers(sp.id)) > 1 { // else there is nobody to go by instead
+		if len(c.ring.StrongMembers(sp.id)) > 1 {
+			c.strongDamage(sp, out.Err)
 			c.touchStrong(sp)
 			sp.r.Distrust()
+		} else { // there is nobody to go by instead: what can be read is served
+			c.stats.Corrupt++
+			c.strong.stats.Broken++
 		}
 	}
 	c.strong.wakes.set(sp, out.Wake)

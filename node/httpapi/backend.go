@@ -43,6 +43,9 @@ type Backend interface {
 	Hints(ctx context.Context, partition int) []NodeHints
 	Repair(ctx context.Context) []NodeRepair
 	StartRepair(ctx context.Context, partition int) []NodeAsked
+	// StrongLogs asks every live node where its logs of strong partitions end; those
+	// that answered, bounded in time.
+	StrongLogs(ctx context.Context) []NodeLogs
 	// Ready lists what /readyz needs.
 	Ready() []Check
 	// Self names this node.

@@ -22,6 +22,8 @@ type ClusterStatus struct {
 	Strong      *StrongHealth   `json:"strong,omitempty"` // absent until there has been a strong bucket
 	Hints       HintStatus      `json:"hints"`
 	Repair      RepairStatus    `json:"repair"`
+	// PossibleLoss: what an operator has given up; absent: nothing ever.
+	PossibleLoss *PossibleLoss `json:"possible_loss,omitempty"`
 	// Testing names what is switched on that only tests may switch on: "n1 peer-via".
 	Testing []string `json:"testing,omitempty"`
 }
@@ -157,6 +159,7 @@ func (c *call) cluster() {
 	if s.Strong == nil {
 		s.Strong = StrongHealthOf(ring, c.a.b.Alive, func(sid hashring.SID) string { return c.a.nodeName(ring, sid) })
 	}
+	s.PossibleLoss = PossibleLossOf(ring)
 	if s.Nodes == nil {
 		s.Nodes = NodesFromRing(ring, c.a.b.Alive)
 	}

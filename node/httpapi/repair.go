@@ -80,6 +80,8 @@ type repairJSON struct {
 	Running    int          `json:"running"`
 	Tombstones uint64       `json:"tombstones"`
 	Nodes      []NodeRepair `json:"nodes"`
+	// PossibleLoss: what was given up; absent: nothing ever.
+	PossibleLoss *PossibleLoss `json:"possible_loss,omitempty"`
 }
 
 // sumRepair adds up what the nodes say. Pure. A partition counts for each node that
@@ -127,11 +129,20 @@ func trim[T any](rows []T, omitted int, worth func(*T) uint64, partition func(*T
 	return rows, omitted
 }
 
-func (c *call) repair() { c.json(http.StatusOK, sumRepair(c.a.b.Repair(c.ctx))) }
+func (c *call) repair() {
+	out := sumRepair(c.a.b.Repair(c.ctx))
+	out.PossibleLoss = PossibleLossOf(c.a.b.Ring())
+	c.json(http.StatusOK, out)
+}
 
 // repairBody is what POST /v1/repair takes: nothing at all is all partitions.
 type repairBody struct {
 	Partition *int `json:"partition"`
+	// ForceFull asks for the last resort instead, of the partitions or of all that need
+	// it; without Apply what it would do.
+	ForceFull  bool  `json:"force_full"`
+	Partitions []int `json:"partitions"`
+	Apply      bool  `json:"apply"`
 }
 
 // startRepair asks all owners for a complete comparison now, beside what they do anyway.
@@ -139,6 +150,13 @@ func (c *call) startRepair() {
 	var body repairBody
 	partition := -1
 	f := c.decodeMaybe(&body, maxControlBody)
+	switch {
+	case f == nil && body.ForceFull && body.Partition == nil:
+		c.forceFull(body.Partitions, body.Apply)
+		return
+	case f == nil && (body.ForceFull || body.Apply || body.Partitions != nil):
+		f = refuse(codeInvalidArgument, "partitions and apply go with force_full, and partition goes without it")
+	}
 	if f == nil && body.Partition != nil {
 		partition = *body.Partition
 		f = c.checkPartition(partition)

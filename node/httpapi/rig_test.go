@@ -42,6 +42,8 @@ type fakeBackend struct {
 	repair    []NodeRepair
 	asked     []int    // partitions of Hints and StartRepair
 	moved     []string // what MovePrimary was asked
+	logs      []NodeLogs
+	proposed  []hashring.Command // that were applied
 }
 
 func testSID(n byte) (s hashring.SID) {
@@ -128,6 +130,7 @@ func (b *fakeBackend) Propose(_ context.Context, cmd hashring.Command) (*hashrin
 		return nil, err
 	}
 	b.ring = hashring.NewRing(next)
+	b.proposed = append(b.proposed, cmd)
 	return next, nil
 }
 
@@ -140,6 +143,8 @@ func (b *fakeBackend) StartRepair(_ context.Context, partition int) []NodeAsked 
 	b.asked = append(b.asked, partition)
 	return []NodeAsked{{Node: "n1", Answered: true, Comparisons: 16}, {Node: "n2"}}
 }
+func (b *fakeBackend) StrongLogs(context.Context) []NodeLogs { return b.logs }
+
 func (b *fakeBackend) MovePrimary(_ context.Context, partition uint32, to hashring.SID) error {
 	b.moved = append(b.moved, fmt.Sprint(partition, " ", to.Short()))
 	return b.propose

@@ -100,6 +100,7 @@ func (a *api) routes() *mux.Router {
 	m.Handle("/v1/cluster", a.endpoint(endpoint{get: &operation{name: opCluster, run: (*call).cluster}}))
 	m.Handle("/v1/cluster/ring", a.endpoint(endpoint{get: &operation{name: opRing, run: (*call).ring}}))
 	m.Handle("/v1/cluster/primaries", a.endpoint(endpoint{post: &operation{name: opCluster, run: (*call).movePrimary, hasBody: true}}))
+	m.Handle("/v1/cluster/recover", a.endpoint(endpoint{post: &operation{name: opCluster, run: (*call).recoverStrong, hasBody: true}}))
 	m.Handle("/v1/cluster/locate", a.endpoint(endpoint{get: &operation{name: opLocate, params: paramSet(paramBucket, paramKey, paramKey64), run: (*call).locate}}))
 	m.Handle("/v1/hints", a.endpoint(endpoint{get: &operation{name: opHints, params: paramSet(paramPartition), run: (*call).hints}}))
 	m.Handle("/v1/repair", a.endpoint(endpoint{

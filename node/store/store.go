@@ -197,7 +197,8 @@ func (s *Store) fail(err error) {
 	s.fatally.Do(func() { s.fatal <- err })
 }
 
-// Damaged delivers the first damage that a read has met in a table. What it hides is
+// Damaged delivers the first damage that a read has met in a table, or that Doubt tells
+// of. What it hides is
 // core.ErrCorrupt to whoever asks for it, and no walk gets past it: such a store is to
 // be replaced as soon as it can be spared (D4). It may go on until then.
 func (s *Store) Damaged() <-chan *DamagedError { return s.ill }
@@ -218,6 +219,13 @@ func (s *Store) met(err error) {
 	if errors.As(s.explain("read", err), &d) {
 		s.illOnce.Do(func() { s.ill <- d })
 	}
+}
+
+// Doubt takes the word of the shards that rows of the store cannot be trusted though its
+// tables are whole: the store is damaged like one with a bad table (D4).
+func (s *Store) Doubt(why error) {
+	s.met(why)
+	s.illOnce.Do(func() { s.ill <- &DamagedError{Dir: s.disk.Path(), File: databaseName, Reason: why.Error()} })
 }
 
 // Recovered is what the scan before opening found: replayed records, cut tails.

@@ -23,13 +23,14 @@ import (
 const (
 	// ProtocolMin and ProtocolMax are the message versions this binary speaks. The
 	// hello exchanges them.
-	ProtocolMin, ProtocolMax uint16 = 2, 4
+	ProtocolMin, ProtocolMax uint16 = 2, 5
 	// protocolConvergence brought exchanges, purge rounds and marks. The rest is as it
 	// was, so that a cluster can be upgraded node by node.
 	protocolConvergence uint16 = 3
 	// protocolStrong brought the messages of strong partitions, and what requests and
 	// replies have of strong buckets.
 	protocolStrong uint16 = 4
+	// 5 brought no messages: the ring state may tell of losses (hashring.FeatureLoss).
 	// RecordFormat is the first byte of every stored record.
 	RecordFormat = 1
 )

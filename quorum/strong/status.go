@@ -18,6 +18,7 @@ type Status struct {
 	Waiting         int    // operations and reads without an answer
 	Rounds          uint64 // confirmation rounds of this role
 	Installing      bool
+	Suspect         bool   // the store has forgotten something: it counts for nothing
 	Diverged        bool   // the values are not what they should be, and pulled anew
 	Scrubs          uint64 // complete walks over the values since the start
 	Conflicts       uint64 // sums that were not the primary's
@@ -38,7 +39,7 @@ type Lag struct {
 // Status of now.
 func (r *Replica) Status() Status {
 	s := Status{Epoch: r.cfg.Epoch, Promised: r.hard.Promised, Base: r.log.base, Last: r.log.last(), Commit: r.hard.Commit, Applied: r.hard.Applied,
-		LogBytes: r.log.bytes, Waiting: len(r.reads.waits), Installing: r.install != nil,
+		LogBytes: r.log.bytes, Waiting: len(r.reads.waits), Installing: r.install != nil, Suspect: r.suspect,
 		Diverged: r.hard.Diverged, Scrubs: r.scrub.rounds, Conflicts: r.trust.conflicts, Rebuilds: r.trust.rebuilds}
 	l := r.lead
 	if l == nil {
