@@ -64,9 +64,13 @@ const (
 	Replica
 	// Stale is what a replica has: some committed past state. Value.Applied says which.
 	Stale
+	// Lease asks the primary, which asks nobody if it holds a lease: nodes with strong-lease
+	// set grant them. Else it is Leader. Linearizable as long as clocks drift apart by less
+	// than a tenth.
+	Lease
 )
 
-var readLevels = [...]consistency{levelLeader, levelQuorum, levelReplica, levelStale}
+var readLevels = [...]consistency{levelLeader, levelQuorum, levelReplica, levelStale, levelLease}
 
 func (l ReadLevel) applyGet(c *call) {
 	if int(l) < len(readLevels) {
@@ -244,7 +248,7 @@ func (k *call) primaryOnly() bool {
 	if !k.keyed || !k.strong && (k.known == nil || !k.known.strong.Load()) {
 		return false
 	}
-	return k.req.op.write() || k.req.level == 0 || k.req.level == levelLeader
+	return k.req.op.write() || k.req.level == 0 || k.req.level == levelLeader || k.req.level == levelLease
 }
 
 // primaryOf is the node to ask for what only a primary can answer, nil if there is no

@@ -73,9 +73,10 @@ const (
 	levelLeader
 	levelReplica
 	levelStale
+	levelLease
 )
 
-var levelNames = [...]string{"", "one", "quorum", "all", "leader", "replica", "stale"}
+var levelNames = [...]string{"", "one", "quorum", "all", "leader", "replica", "stale", "lease"}
 
 // tri is an optional yes or no.
 type tri uint8

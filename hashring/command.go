@@ -72,6 +72,10 @@ const FeatureStrong uint16 = 4
 // of a partition, and Partition.Loss says so for ever.
 const FeatureLoss uint16 = 5
 
+// FeatureLease is the feature level from which primaries may ask for leases, and reads may
+// go by them. Below it nobody does.
+const FeatureLease uint16 = 6
+
 // FeatureNonce is the feature level from which registrations carry the nonce of their
 // start (Store.Nonce, Register.ExpectsNonce). Below it a nonce is refused, because
 // older binaries cannot read one and every node must come to the same state. It is the

@@ -29,6 +29,7 @@ type Config struct {
 	RepairFloor     int64         `koanf:"repair-floor" doc:"Bytes a second that they have whatever clients suffer: what bounds the time a lost copy is missing." default:"4194304"`
 	RepairCeiling   int64         `koanf:"repair-ceiling" doc:"Bytes a second that they never exceed." default:"134217728"`
 	ScrubEvery      time.Duration `koanf:"scrub-every" doc:"How long it takes to hold each record and hash tree against itself once." default:"24h"`
+	StrongLease     time.Duration `koanf:"strong-lease" doc:"Lend a primary of strong partitions this store's promise for so long, 500ms to 2s, so that it answers reads with consistency=lease alone; after a crash of the primary failover takes so much longer. Clocks must drift apart by less than a tenth. 0s: never." default:"0s"`
 	DiskReserve     int64         `koanf:"disk-reserve-bytes" doc:"Below this much free space writes are refused with 507." default:"268435456"`
 	ShutdownTimeout time.Duration `koanf:"shutdown-timeout" doc:"How long a stop waits for requests in flight." default:"10s"`
 	NameWait        time.Duration `koanf:"name-wait" hidden:"true" doc:"How long a newcomer waits for a taken name." default:"30s"`

@@ -162,7 +162,7 @@ func (n *Node) buildShards() {
 	for i := range count {
 		cfg := core.Config{Self: n.self, Shard: i, Shards: count, Rand: seeded(), Boot: boot, HLCBound: n.store.HLCBound(), HintBytes: n.cfg.HintBytesMax / int64(count), HintAge: n.hintAge(),
 			Starts: n.store.Identity().Boot, RepairOff: n.testing.repairOff, RepairTarget: n.cfg.RepairTarget, RepairFloor: n.cfg.RepairFloor, RepairCeiling: n.cfg.RepairCeiling,
-			ScrubEvery: n.cfg.ScrubEvery}
+			ScrubEvery: n.cfg.ScrubEvery, Strong: strong.Options{Lease: n.cfg.StrongLease}}
 		n.router.shards = append(n.router.shards, newShard(cfg, n.store, n.router, n.commit, n.now, n.wantRing, n.proposer.add, n.say))
 	}
 }
@@ -188,7 +188,11 @@ func (n *Node) propose(ctx context.Context, c hashring.Command) (*hashring.State
 
 // now is the time as the core takes it: monotonic since the start, and the wall's.
 func (n *Node) now() core.Now {
-	return core.Now{Mono: time.Since(n.began), WallMS: time.Now().UnixMilli() + n.testing.clockMS.Load()}
+	now := core.Now{Mono: time.Since(n.began), WallMS: time.Now().UnixMilli() + n.testing.clockMS.Load()}
+	if n.cfg.StrongLease > 0 {
+		now.Boot = bootTime()
+	}
+	return now
 }
 
 func (n *Node) serve(l net.Listener) {

@@ -20,6 +20,7 @@ type clock struct {
 	aheadMS int64         // the most that the wall clock was ahead when it was read
 	halted  bool
 	stood   time.Duration // virtual time at which it was last halted
+	slept   time.Duration // in all suspensions, as bootTime counts
 }
 
 // newClock is right, on a machine that was started long ago.
@@ -33,6 +34,15 @@ func (c *clock) mono(now time.Duration) time.Duration {
 		return c.mono0 + now - c.true0
 	}
 	return c.mono0 + time.Duration(float64(now-c.true0)*c.rate)
+}
+
+// bootTime runs while the machine is suspended too.
+func (c *clock) bootTime(now time.Duration) time.Duration {
+	at := c.mono(now) + c.slept
+	if c.halted {
+		at += time.Duration(float64(now-c.true0) * c.rate)
+	}
+	return at
 }
 
 func (c *clock) wallMS(now time.Duration) int64 {
@@ -50,6 +60,7 @@ func (c *clock) when(mono time.Duration) time.Duration {
 }
 
 func (c *clock) setRate(now time.Duration, rate float64) {
+	c.slept = c.bootTime(now) - c.mono(now)
 	c.mono0, c.true0, c.rate = c.mono(now), now, rate
 }
 
@@ -58,5 +69,15 @@ func (c *clock) setHalted(now time.Duration, halted bool) {
 	if c.halted {
 		c.stood = now
 	}
+	c.slept = c.bootTime(now) - c.mono(now)
 	c.mono0, c.true0, c.halted = c.mono(now), now, halted
+}
+
+// legalRate is the rate of a clock that drifts. Where promises are lent two clocks drift
+// apart by less than a tenth: each by a twentieth.
+func (w *World) legalRate(rate float64) float64 {
+	if w.draw.Strong.Lease > 0 {
+		return 1 + (rate-1)/2
+	}
+	return rate
 }

@@ -161,7 +161,7 @@ var otherFaults = []class{
 	}, begin: func(w *World, f *Fault) {
 		for _, i := range f.nodes {
 			n := w.nodes[i]
-			n.clock.setRate(w.now, f.X)
+			n.clock.setRate(w.now, w.legalRate(f.X))
 			f.undone(func() { n.clock.setRate(w.now, 1) })
 		}
 	}},

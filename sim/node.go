@@ -68,7 +68,7 @@ func (w *World) newNode(i int) *node {
 func (n *node) running() bool { return n.up && n.paused == 0 }
 
 func (n *node) time() core.Now {
-	return core.Now{Mono: n.clock.mono(n.w.now), WallMS: n.wall()}
+	return core.Now{Mono: n.clock.mono(n.w.now), WallMS: n.wall(), Boot: n.clock.bootTime(n.w.now)}
 }
 
 func (n *node) wall() int64 { return n.clock.wallMS(n.w.now) }

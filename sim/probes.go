@@ -121,6 +121,7 @@ const (
 	pReadQuorum
 	pReadReplica
 	pReadStale
+	pReadLease
 	pStrongInOutage
 	pLocked
 	pLeaderChange
@@ -160,7 +161,7 @@ var probeNames = [probeCount]string{"crash", "crash_after_ack", "kill_all", "tor
 	"sparse", "tiny_batches", "hasty", "late_word", "cloned", "late_forward",
 	"replaced", "last_full", "suspect", "wiped", "flipped", "filled", "purged", "proposal_lost", "proposal_refused", "proposal_stale", "proposal_unknown", "hint_after_purge", "hint_dropped",
 	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot", "ghost",
-	"snapshot", "log_cut", "failover", "done_before", "mismatch", "id_expired", "strong_resent", "read_leader", "read_quorum", "read_replica", "read_stale", "strong_in_outage", "locked", "leader_change", "two_judges", "change_lost", "change_stale", "change_refused", "primary_moved", "joint", "settled", "aborted", "learners", "hand_over",
+	"snapshot", "log_cut", "failover", "done_before", "mismatch", "id_expired", "strong_resent", "read_leader", "read_quorum", "read_replica", "read_stale", "read_lease", "strong_in_outage", "locked", "leader_change", "two_judges", "change_lost", "change_stale", "change_refused", "primary_moved", "joint", "settled", "aborted", "learners", "hand_over",
 	"old_primary", "old_entry", "primary_lost_entries", "late_append", "restart_leads", "strong_unknown", "stalled_primary", "strong_damage", "many_primaries", "intruder", "long_pause", "value_rot"}
 
 // probes counts what a run met.

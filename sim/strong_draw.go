@@ -18,6 +18,7 @@ type StrongDraw struct {
 	InFlight   int           `json:"in_flight"`
 	SliceRows  int           `json:"slice_rows"`
 	KeyWrites  int           `json:"key_writes"` // of one key that may wait
+	Lease      time.Duration `json:"lease_ns"`   // lent to primaries; 0: none
 }
 
 func (s *StrongDraw) draw(r *rand.Rand) {
@@ -28,11 +29,12 @@ func (s *StrongDraw) draw(r *rand.Rand) {
 	s.InFlight = []int{1024, 1024, 3, 1}[r.IntN(4)]
 	s.SliceRows = []int{256, 32, 8}[r.IntN(3)] // a scrub reads one slice a second, and must be through before the settling ends
 	s.KeyWrites = []int{64, 64, 2}[r.IntN(3)]
+	s.Lease = []time.Duration{0, time.Second, 2 * time.Second}[r.IntN(3)]
 }
 
 func (s *StrongDraw) options() strong.Options {
 	return strong.Options{Heartbeat: s.Heartbeat, Silence: s.Silence, Window: s.Window, LogEntries: s.LogEntries, CutEntries: s.LogEntries / 32,
-		InFlight: s.InFlight, SliceRows: s.SliceRows, KeyInFlight: s.KeyWrites}
+		InFlight: s.InFlight, SliceRows: s.SliceRows, KeyInFlight: s.KeyWrites, Lease: s.Lease}
 }
 
 // hasStrong tells whether the world has a strong bucket: some workload uses it.

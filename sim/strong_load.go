@@ -228,7 +228,11 @@ func (l *load) strongRead(w *World, c *call, r *core.Reply) {
 		v = r.Strong.Value
 		op.Version = versionText(r.Strong.Version)
 	}
-	w.probe.n[pReadLeader+probe(min(max(s.level, core.LevelLeader)-core.LevelLeader, 3))]++
+	level := s.level
+	if level == core.LevelLease && r.Strong != nil { // how it was done
+		level = r.Strong.Level
+	}
+	w.probe.n[pReadLeader+probe(min(max(level, core.LevelLeader)-core.LevelLeader, 4))]++
 	w.probe.hitIf(s.level != core.LevelStale && w.auth.outage > 0, pStrongInOutage)
 	seen := strongSeen{}
 	if v.Live() {

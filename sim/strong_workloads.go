@@ -48,6 +48,9 @@ func (o *order) onStrong(set string, keys int) strongSeen {
 func (o *order) strongGet() {
 	o.req.Op = core.OpGet
 	o.req.Level = []core.Level{core.LevelDefault, core.LevelLeader, core.LevelLeader, core.LevelQuorum, core.LevelQuorum, core.LevelReplica, core.LevelReplica, core.LevelStale}[o.r.IntN(8)]
+	if o.req.Level == core.LevelDefault && o.w.draw.Strong.Lease > 0 {
+		o.req.Level = core.LevelLease
+	}
 	if o.req.Level != core.LevelDefault && o.r.IntN(2) == 0 {
 		o.node = nil
 	}

@@ -21,7 +21,7 @@ import (
 // valueMax is the API's hard cap; more is refused before it is sent.
 const valueMax = 4 << 20
 
-const consistencyHelp = "one, quorum or all; reads of strong buckets: leader, quorum, replica or stale"
+const consistencyHelp = "one, quorum or all; reads of strong buckets: leader, lease, quorum, replica or stale"
 
 // kvFlags are what get, put and delete share.
 type kvFlags struct {

@@ -56,6 +56,15 @@ const (
 	StrongDivergedServes     Bug = "strong-diverged-serves"     // D5: a store whose values are wrong answers from them
 	StrongDivergedLeads      Bug = "strong-diverged-leads"      // D5: and leads
 	StrongIDsRepeat          Bug = "strong-ids-repeat"          // S10: a restarted replica takes answers to its former life's questions
+	StrongLeaseUnheld        Bug = "strong-lease-unheld"        // S11: a store promises a later epoch although its promise is lent
+	StrongLeaseForgotten     Bug = "strong-lease-forgotten"     // S11: a restarted store forgets that it was
+	StrongLeaseUnsynced      Bug = "strong-lease-unsynced"      // S11: a promise is lent before it is durable for how long
+	StrongLeaseFromReceipt   Bug = "strong-lease-from-receipt"  // S11: a lease counts from when it was granted, not from when it was asked for
+	StrongLeaseDrift         Bug = "strong-lease-drift"         // S11: clocks are taken to agree
+	StrongLeaseMono          Bug = "strong-lease-mono"          // S11: a lease is measured by a clock that stops in suspend
+	StrongLeaseOldClock      Bug = "strong-lease-old-clock"     // S11: by a clock read before the read came in
+	StrongLeaseKept          Bug = "strong-lease-kept"          // S11: a primary that hands over goes on by the lease that it gave back
+	StrongLeaseOneSet        Bug = "strong-lease-one-set"       // S11: in a joint epoch one set lends
 )
 
 // The bugs of strong mode that are not the machine's: of the ring state that names
@@ -77,7 +86,9 @@ func Strong() []Bug {
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
 		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongOwnClock, StrongClockBack, StrongSnapshotFuzzy,
-		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads}
+		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads,
+		StrongLeaseUnheld, StrongLeaseForgotten, StrongLeaseUnsynced, StrongLeaseFromReceipt, StrongLeaseDrift, StrongLeaseMono, StrongLeaseOldClock,
+		StrongLeaseKept, StrongLeaseOneSet}
 }
 
 // StrongCluster lists the bugs of strong mode that only a whole cluster can have.

@@ -63,7 +63,7 @@ func CheckConsistency(v string) *Fault {
 	switch v {
 	case "one", "quorum", "all":
 		return nil
-	case "leader", "replica", "stale":
+	case "leader", "lease", "replica", "stale":
 		return Refuse(InvalidArgument, "consistency "+v+" is for strong buckets; here it is "+words)
 	}
 	if replicas(v) == 0 {

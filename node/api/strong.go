@@ -54,7 +54,7 @@ func writes(op core.Op) bool {
 }
 
 // levelNames are the words of consistency in strong buckets.
-var levelNames = [...]string{core.LevelDefault: "leader", core.LevelLeader: "leader", core.LevelQuorum: "quorum", core.LevelReplica: "replica", core.LevelStale: "stale"}
+var levelNames = [...]string{core.LevelDefault: "leader", core.LevelLeader: "leader", core.LevelQuorum: "quorum", core.LevelReplica: "replica", core.LevelStale: "stale", core.LevelLease: "lease"}
 
 // LevelName is how a read of a strong bucket was done.
 func LevelName(l core.Level) string { return levelNames[min(int(l), len(levelNames)-1)] }
@@ -64,12 +64,12 @@ func ParseLevel(word string) (core.Level, *Fault) {
 	if word == "" {
 		return core.LevelDefault, nil
 	}
-	for l := core.LevelLeader; l <= core.LevelStale; l++ {
+	for l := core.LevelLeader; l <= core.LevelLease; l++ {
 		if word == levelNames[l] {
 			return l, nil
 		}
 	}
-	return 0, Refuse(InvalidArgument, "consistency is leader, quorum, replica or stale in a strong bucket")
+	return 0, Refuse(InvalidArgument, "consistency is leader, lease, quorum, replica or stale in a strong bucket")
 }
 
 // StrongID is the request id that a valid Idempotency-Key stands for in a strong

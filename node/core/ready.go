@@ -12,6 +12,7 @@ import (
 type Now struct {
 	Mono   time.Duration
 	WallMS int64
+	Boot   time.Duration // runs while the machine is suspended too: for leases, 0 without them
 }
 
 // Event is one thing that happened. Exactly one field is set.

@@ -42,6 +42,7 @@ const (
 	LevelQuorum               // by a majority, no primary involved
 	LevelReplica              // by a replica that the primary has vouched for
 	LevelStale                // what a replica has applied, labelled so
+	LevelLease                // by the primary, at once if it holds a lease; else as LevelLeader, and the answer says so
 )
 
 // Count is a number of replicas as a client may give it: 0 takes the bucket's

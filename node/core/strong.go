@@ -156,7 +156,9 @@ func (c *Core) strongDamage(sp *strongPart, err error) {
 // questions: a trillion of them in a life.
 const strongBoot = 40
 
-func (c *Core) strongNow() strong.Now { return strong.Now{Mono: c.now.Mono, WallMS: c.now.WallMS} }
+func (c *Core) strongNow() strong.Now {
+	return strong.Now{Mono: c.now.Mono, WallMS: c.now.WallMS, Boot: c.now.Boot}
+}
 
 // strongOut: the ring has this store as suspect, which it stays for ever (D2).
 func (c *Core) strongOut() {

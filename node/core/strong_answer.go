@@ -164,8 +164,12 @@ func (o *strongOp) outcome(r *strong.Reply) *Reply {
 func (o *strongOp) readOutcome(out *Reply, r *strong.Reply) *Reply {
 	n := len(o.sp.c.ring.StrongMembers(o.sp.id))
 	out.Receipt = quorum.Receipt{N: n, Need: n/2 + 1}
-	if o.level == LevelStale {
+	level := o.level
+	switch {
+	case level == LevelStale, r.Lease:
 		out.Receipt.Need = 1
+	case level == LevelLease:
+		level = LevelLeader
 	}
 	if r.Code != strong.Done {
 		if out.Code == WriteTimeout {
@@ -174,7 +178,7 @@ func (o *strongOp) readOutcome(out *Reply, r *strong.Reply) *Reply {
 		return out
 	}
 	out.Receipt.Acks, out.Receipt.Owners = out.Receipt.Need, out.Receipt.Need
-	out.Strong = &StrongReply{Version: r.Version, Value: r.Value, Level: o.level, Applied: r.Applied}
+	out.Strong = &StrongReply{Version: r.Version, Value: r.Value, Level: level, Applied: r.Applied}
 	if !r.Value.Live() {
 		out.Code, out.Detail = KeyNotFound, "the key has no value"
 	}

@@ -17,6 +17,9 @@ func (o *strongOp) forward(c *Core, to hashring.SID) {
 	if r.Hops, r.Level = r.Hops+1, o.level; plant.Is(plant.StrongIDDropped) {
 		r.StrongID = strong.RequestID{}
 	}
+	if r.Level == LevelLease && c.ring.Feature < hashring.FeatureLease {
+		r.Level = LevelLeader // which is the same without a lease
+	}
 	left := o.deadline - c.now.Mono
 	id := c.addOp(o)
 	o.copies = append(o.copies, strongCopy{id, to, c.now.Mono})
@@ -34,7 +37,7 @@ func (o *strongOp) idle(c *Core) bool {
 	}
 	n := len(o.copies)
 	return o.repeatable() && !o.here && o.q == nil && n < strongCopies &&
-		(c.now.Mono >= o.copies[n-1].sent+strongAgain || o.level == LevelLeader && o.strays(c))
+		(c.now.Mono >= o.copies[n-1].sent+strongAgain || o.primarys() && o.strays(c))
 }
 
 // strongKick tries what waits for the partition: its configuration or this store's role
@@ -53,7 +56,7 @@ func (c *Core) strongKick(sp *strongPart) {
 			o.try(c)
 		case o.q != nil:
 			o.askAnew(c)
-		case o.level == LevelLeader && !o.here && o.strays(c):
+		case o.primarys() && !o.here && o.strays(c):
 			o.changed(c)
 		}
 	}
@@ -162,7 +165,7 @@ func (o *strongOp) onTimer(c *Core, k timerKind) {
 	case (k == timerRetry || k == timerLate) && o.idle(c):
 		o.maybe = o.maybe || len(o.copies) > 0 && o.req.isWrite()
 		o.try(c)
-	case k == timerOver && o.level == LevelLeader && !o.here && o.strays(c):
+	case k == timerOver && o.primarys() && !o.here && o.strays(c):
 		o.end(c, &Reply{Code: PrimaryChanged, Outcome: Unknown, Detail: "another store became the primary before the write was answered"})
 	}
 }

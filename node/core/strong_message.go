@@ -23,6 +23,9 @@ func (c *Core) strongSend(p uint32, sends []strong.Send) {
 			c.strongReceive(p, c.cfg.Self, s.Msg)
 			continue
 		}
+		if c.ring.Feature < hashring.FeatureLease {
+			s.Msg.Asked = 0 // it could not be read
+		}
 		m := findParcel(out, s)
 		if m == nil {
 			parcel := &strongParcel{Message: Message{Kind: MsgStrong, To: s.To, Partition: p}}

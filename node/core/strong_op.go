@@ -129,6 +129,9 @@ func (c *Core) startStrong(to origin, r *Request, sp *strongPart, bucket *hashri
 	o.try(c)
 }
 
+// primarys tells that only the primary can carry the request out.
+func (o *strongOp) primarys() bool { return o.level == LevelLeader || o.level == LevelLease }
+
 // strongRoom refuses writes that this store, if it is the primary, has no room for.
 func (c *Core) strongRoom(r *Request) (Code, string) {
 	switch {
@@ -224,6 +227,8 @@ func (o *strongOp) submit(c *Core) {
 		o.read.Level = strong.Validated
 	case LevelStale:
 		o.read.Level = strong.Stale
+	case LevelLease:
+		o.read.Level = strong.Lease
 	}
 	o.sp.r.Read(&o.read)
 }

@@ -66,7 +66,7 @@ func (d *decoder) clientStrong(s *ClientStrong) {
 	if f&crsCounted != 0 {
 		s.Count = d.varint()
 	}
-	if s.Level > core.LevelStale || f == 0 || f&crsVersion != 0 && s.Version.IsZero() {
+	if s.Level > core.LevelLease || f == 0 || f&crsVersion != 0 && s.Version.IsZero() {
 		d.fail()
 	}
 }

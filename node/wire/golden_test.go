@@ -30,6 +30,7 @@ func TestGoldenBytes(t *testing.T) {
 	fmt.Fprintf(&out, "strong value %s\n", hex.EncodeToString(AppendStrongValue(nil, goldenEntry(300).Value)))
 	fmt.Fprintf(&out, "completion record %s\n", hex.EncodeToString(AppendCompletion(nil, goldenEntry(300).Done)))
 	fmt.Fprintf(&out, "hard row %s\n", hex.EncodeToString(AppendHard(nil, &strong.Hard{Promised: 9, Base: strong.Position{Epoch: 8, Index: 200}, Commit: 400, Applied: 399, LogTimeMS: 1_700_000_000_000, Generation: 7, Sum: 5, Diverged: true})))
+	fmt.Fprintf(&out, "hard row of a lender %s\n", hex.EncodeToString(AppendHard(nil, &strong.Hard{Promised: 9, Lease: time.Second})))
 	for _, m := range goldenMessages() {
 		b := AppendMessage(nil, &m)
 		if _, err := DecodeMessage(b); err != nil {
@@ -79,6 +80,7 @@ func goldenMessages() (all []core.Message) {
 		m.Strong = goldenStrong()
 		all = append(all, m)
 	}
+	all = append(all, core.Message{Kind: core.MsgStrong, Strong: goldenLease()})
 	for k := range antientropy.KindCount {
 		all = append(all, core.Message{Kind: core.MsgExchange, RingVersion: 300, Epoch: 4, Partition: 129, N: 3, Exchange: goldenExchange(k)})
 	}

@@ -23,7 +23,7 @@ import (
 const (
 	// ProtocolMin and ProtocolMax are the message versions this binary speaks. The
 	// hello exchanges them.
-	ProtocolMin, ProtocolMax uint16 = 2, 5
+	ProtocolMin, ProtocolMax uint16 = 2, 6
 	// protocolConvergence brought exchanges, purge rounds and marks. The rest is as it
 	// was, so that a cluster can be upgraded node by node.
 	protocolConvergence uint16 = 3
@@ -31,6 +31,7 @@ const (
 	// replies have of strong buckets.
 	protocolStrong uint16 = 4
 	// 5 brought no messages: the ring state may tell of losses (hashring.FeatureLoss).
+	// 6 brought leases: a few bits that are only set at hashring.FeatureLease.
 	// RecordFormat is the first byte of every stored record.
 	RecordFormat = 1
 )

@@ -75,7 +75,7 @@ func appendStrongReply(dst []byte, s *core.StrongReply) []byte {
 
 func (d *decoder) strongReply() *core.StrongReply {
 	f := d.flags(rpsKnown)
-	s := &core.StrongReply{Level: core.Level(d.upTo(byte(core.LevelStale))), Again: f&rpsAgain != 0}
+	s := &core.StrongReply{Level: core.Level(d.upTo(byte(core.LevelLease))), Again: f&rpsAgain != 0}
 	if f&rpsVersion != 0 {
 		if s.Version = d.version(); s.Version.IsZero() {
 			d.fail()

@@ -65,7 +65,7 @@ func appendStrongRequest(dst []byte, r *core.Request) []byte {
 
 func (d *decoder) strongRequest(r *core.Request) {
 	f := d.flags(rqsKnown)
-	r.Level = core.Level(d.upTo(byte(core.LevelStale)))
+	r.Level = core.Level(d.upTo(byte(core.LevelLease)))
 	c := &r.If
 	c.IfPresent, c.IfNoneMatch = f&rqsPresent != 0, f&rqsNone != 0
 	if f&rqsMatch != 0 {

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"math"
+	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/node/core"
@@ -35,6 +36,8 @@ const (
 	smNext
 	smLogTime
 	smSum   // behind a flag: SumAt, Sum
+	smAsked // behind a flag: Asked
+	smLease // with it: Lease
 	smValue // behind a flag
 	smRows
 	smEntries // they follow Prev; in a snapshot, Match
@@ -50,6 +53,7 @@ const (
 	smHasValue
 	smDiffers
 	smHasSum
+	smHasAsked = smHasValue // of those that have no value; from FeatureLease on
 )
 
 // strongKinds is what each kind carries, as strong/message.go says. A kind without
@@ -63,8 +67,8 @@ var strongKinds = [strong.MessageKindCount]struct {
 	strong.MsgNak:            {smPromised, 0},
 	strong.MsgPull:           {smPrev, 0},
 	strong.MsgPullReply:      {smPrev | smLast | smEntries, smGone},
-	strong.MsgAppend:         {smPrev | smCommit | smSafe | smRound | smSum | smEntries, smHasSum | smDiffers},
-	strong.MsgAppendAck:      {smPrev | smRound | smMatch | smApplied | smSum, smFull | smReject | smDiffers | smHasSum},
+	strong.MsgAppend:         {smPrev | smCommit | smSafe | smRound | smSum | smAsked | smEntries, smHasSum | smDiffers | smHasAsked},
+	strong.MsgAppendAck:      {smPrev | smRound | smMatch | smApplied | smSum | smAsked | smLease, smFull | smReject | smDiffers | smHasSum | smHasAsked},
 	strong.MsgConfirm:        {smRound, 0},
 	strong.MsgConfirmAck:     {smRound, smFull},
 	strong.MsgReadIndex:      {smID, 0},
@@ -74,6 +78,7 @@ var strongKinds = [strong.MessageKindCount]struct {
 	strong.MsgSnapOffer:      {smPrev | smCommit | smRound, 0},
 	strong.MsgSnapAsk:        {smPrev | smMatch | smPart | smAfter, 0},
 	strong.MsgSnapReply:      {smPrev | smCommit | smMatch | smPart | smAfter | smNext | smLogTime | smRows | smEntries, smMore | smGone},
+	strong.MsgRelease:        {},
 }
 
 const minStrongMessage = 2 // kind, epoch
@@ -94,11 +99,11 @@ func appendStrong(dst []byte, messages []*strong.Message) []byte {
 func appendStrongMessage(dst []byte, m *strong.Message) []byte {
 	kind := &strongKinds[m.Kind]
 	dst = binary.AppendUvarint(append(dst, byte(m.Kind)), m.Epoch)
+	has := func(f uint32) bool { return kind.fields&f != 0 }
 	if kind.flags != 0 {
 		dst = append(dst, kind.flags&(bitIf(m.Full, smFull)|bitIf(m.Reject, smReject)|bitIf(m.Open, smOpen)|bitIf(m.More, smMore)|
-			bitIf(m.Gone, smGone)|bitIf(m.Value != nil, smHasValue)|bitIf(m.Differs, smDiffers)|bitIf(m.SumAt != 0, smHasSum)))
+			bitIf(m.Gone, smGone)|bitIf(has(smValue) && m.Value != nil, smHasValue)|bitIf(has(smAsked) && m.Asked != 0, smHasAsked)|bitIf(m.Differs, smDiffers)|bitIf(m.SumAt != 0, smHasSum)))
 	}
-	has := func(f uint32) bool { return kind.fields&f != 0 }
 	number := func(f uint32, v uint64) {
 		if has(f) {
 			dst = binary.AppendUvarint(dst, v)
@@ -138,6 +143,10 @@ func appendStrongMessage(dst []byte, m *strong.Message) []byte {
 	}
 	if has(smSum) && m.SumAt != 0 {
 		dst = binary.BigEndian.AppendUint64(binary.AppendUvarint(dst, m.SumAt), m.Sum)
+	}
+	if has(smAsked) && m.Asked != 0 {
+		dst = binary.AppendUvarint(dst, uint64(m.Asked))
+		number(smLease, uint64(m.Lease))
 	}
 	if has(smValue) && m.Value != nil {
 		dst = appendStrongValue(dst, m.Value)
@@ -223,7 +232,12 @@ func (d *decoder) strongMessage(m *strong.Message) {
 	if f&smHasSum != 0 {
 		m.SumAt, m.Sum = d.nonZero(d.uvarint()), d.u64()
 	}
-	if f&smHasValue != 0 {
+	if has(smAsked) && f&smHasAsked != 0 {
+		if m.Asked = d.lasting(); has(smLease) {
+			m.Lease = d.lasting()
+		}
+	}
+	if has(smValue) && f&smHasValue != 0 {
 		m.Value = d.strongValue()
 	}
 	if has(smRows) {
@@ -236,6 +250,11 @@ func (d *decoder) strongMessage(m *strong.Message) {
 		}
 		m.Entries = d.strongEntries(after)
 	}
+}
+
+// lasting is a duration above zero.
+func (d *decoder) lasting() time.Duration {
+	return time.Duration(d.nonZero(d.uvarintTo(math.MaxInt64)))
 }
 
 // Flags of a row of a snapshot.

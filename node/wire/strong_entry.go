@@ -240,14 +240,24 @@ func DecodeCompletion(b []byte) (*strong.Completion, error) {
 	return c, d.closeRow(what, len(b))
 }
 
+// Flags of a hard row.
+const (
+	hardDiverged byte = 1 << iota
+	hardLease         // a bound on what is lent follows, in nanoseconds
+)
+
 // AppendHard appends the stored form of a partition's hard row.
 func AppendHard(dst []byte, h *strong.Hard) []byte {
 	from := len(dst)
-	dst = append(dst, StrongFormat, bitIf(h.Diverged, 1))
+	dst = append(dst, StrongFormat, bitIf(h.Diverged, hardDiverged)|bitIf(h.Lease != 0, hardLease))
 	for _, v := range [...]uint64{h.Promised, h.Base.Epoch, h.Base.Index, h.Commit, h.Applied, h.Generation} {
 		dst = binary.AppendUvarint(dst, v)
 	}
-	return sealRow(binary.BigEndian.AppendUint64(binary.AppendVarint(dst, h.LogTimeMS), h.Sum), from)
+	dst = binary.BigEndian.AppendUint64(binary.AppendVarint(dst, h.LogTimeMS), h.Sum)
+	if h.Lease != 0 {
+		dst = binary.AppendUvarint(dst, uint64(h.Lease))
+	}
+	return sealRow(dst, from)
 }
 
 // DecodeHard reads it.
@@ -257,7 +267,11 @@ func DecodeHard(b []byte) (strong.Hard, error) {
 	if err != nil {
 		return strong.Hard{}, err
 	}
-	h := strong.Hard{Diverged: d.flags(1) != 0, Promised: d.uvarint(), Base: strong.Position{Epoch: d.uvarint(), Index: d.uvarint()},
+	f := d.flags(hardDiverged | hardLease)
+	h := strong.Hard{Diverged: f&hardDiverged != 0, Promised: d.uvarint(), Base: strong.Position{Epoch: d.uvarint(), Index: d.uvarint()},
 		Commit: d.uvarint(), Applied: d.uvarint(), Generation: d.uvarint(), LogTimeMS: d.varint(), Sum: d.u64()}
+	if f&hardLease != 0 {
+		h.Lease = d.lasting()
+	}
 	return h, d.closeRow(what, len(b))
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -80,6 +81,10 @@ func genStrongRows(t *rapid.T) (rows []strong.Row) {
 	return rows
 }
 
+func genLasting(t *rapid.T, name string) time.Duration {
+	return time.Duration(rapid.Int64Min(0).Draw(t, name))
+}
+
 // genStrong draws a message of kind k with what strong/message.go gives it.
 func genStrong(t *rapid.T, k strong.MessageKind) *strong.Message {
 	n := rapid.Uint64()
@@ -101,7 +106,11 @@ func genStrong(t *rapid.T, k strong.MessageKind) *strong.Message {
 		if m.SumAt = n.Draw(t, "sum at"); m.SumAt != 0 {
 			m.Sum = n.Draw(t, "sum")
 		}
+		m.Asked = genLasting(t, "asked")
 	case strong.MsgAppendAck:
+		if m.Asked = genLasting(t, "asked"); m.Asked != 0 {
+			m.Lease = 1 + genLasting(t, "lease")/2
+		}
 		if m.SumAt = n.Draw(t, "sum at"); m.SumAt != 0 {
 			m.Sum = n.Draw(t, "sum")
 		}
@@ -143,7 +152,7 @@ func genStrong(t *rapid.T, k strong.MessageKind) *strong.Message {
 // genStrongRequest adds what only strong buckets know.
 func genStrongRequest(t *rapid.T, r *core.Request) {
 	yes := func(name string) bool { return rapid.Bool().Draw(t, name) }
-	r.Level, r.Delta = core.Level(rapid.IntRange(0, int(core.LevelStale)).Draw(t, "level")), rapid.Int64().Draw(t, "delta")
+	r.Level, r.Delta = core.Level(rapid.IntRange(0, int(core.LevelLease)).Draw(t, "level")), rapid.Int64().Draw(t, "delta")
 	r.If = strong.Condition{IfMatch: genStrongVersion(t), IfPresent: yes("present"), IfNoneMatch: yes("none")}
 	for range rapid.IntRange(0, 3).Draw(t, "or") {
 		r.If.Or = append(r.If.Or, genStrongVersion(t))
@@ -157,7 +166,7 @@ func genStrongRequest(t *rapid.T, r *core.Request) {
 }
 
 func genStrongReply(t *rapid.T, r *core.Reply) {
-	r.Strong = &core.StrongReply{Version: genStrongVersion(t), Count: rapid.Int64().Draw(t, "count"), Level: core.Level(rapid.IntRange(0, int(core.LevelStale)).Draw(t, "level")),
+	r.Strong = &core.StrongReply{Version: genStrongVersion(t), Count: rapid.Int64().Draw(t, "count"), Level: core.Level(rapid.IntRange(0, int(core.LevelLease)).Draw(t, "level")),
 		Applied: rapid.Uint64().Draw(t, "applied"), Again: rapid.Bool().Draw(t, "again")}
 	if rapid.Bool().Draw(t, "value there") {
 		r.Strong.Value = genStrongValue(t)
@@ -254,7 +263,7 @@ func TestStrongRowsRoundTrip(t *testing.T) {
 		}
 		e, v, c := genEntry(t, genPosition(t)), genStrongValue(t), genCompletion(t)
 		h := strong.Hard{Promised: 7, Base: genPosition(t), Commit: rapid.Uint64().Draw(t, "commit"), Applied: 3, LogTimeMS: rapid.Int64().Draw(t, "time"), Generation: 9,
-			Sum: rapid.Uint64().Draw(t, "sum"), Diverged: rapid.Bool().Draw(t, "diverged")}
+			Sum: rapid.Uint64().Draw(t, "sum"), Diverged: rapid.Bool().Draw(t, "diverged"), Lease: genLasting(t, "lease")}
 		row(AppendStrongEntry(nil, e), e, func(b []byte) (any, error) { return DecodeStrongEntry(b) })
 		row(AppendStrongValue(nil, v), v, func(b []byte) (any, error) { return DecodeStrongValue(b) })
 		row(AppendCompletion(nil, c), c, func(b []byte) (any, error) { return DecodeCompletion(b) })
@@ -299,6 +308,8 @@ func TestStrongRefused(t *testing.T) {
 	for name, tail := range map[string][]byte{
 		"no messages": {0}, "kind 0": {1, 0, 1}, "unknown kind": {1, byte(strong.MessageKindCount), 1},
 		"unknown flag":          {1, byte(strong.MsgConfirmAck), 1, smOpen, 1},
+		"asked at zero":         {1, byte(strong.MsgAppend), 1, smHasAsked, 0, 0, 0, 0, 0, 0, 0},
+		"lent for ever":         {1, byte(strong.MsgAppendAck), 1, smHasAsked, 0, 0, 0, 0, 0, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},
 		"tombstone with a type": {1, byte(strong.MsgPeekReply), 1, smHasValue, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, valTombstone | valCounter},
 		"too many":              binary.AppendUvarint(nil, MaxStrongMessages+1),
 	} {
@@ -315,7 +326,7 @@ func TestFieldsAreKnown(t *testing.T) {
 		of     any
 		fields int
 	}{
-		{strong.Message{}, 29}, {strong.Entry{}, 9}, {strong.Value{}, 6}, {strong.Completion{}, 5}, {strong.Row{}, 4}, {strong.Hard{}, 8}, {strong.Condition{}, 4},
+		{strong.Message{}, 31}, {strong.Entry{}, 9}, {strong.Value{}, 6}, {strong.Completion{}, 5}, {strong.Row{}, 4}, {strong.Hard{}, 9}, {strong.Condition{}, 4},
 		{core.Request{}, 26}, {core.Reply{}, 17}, {core.StrongReply{}, 6}, {core.InspectRow{}, 9}, {core.ListRow{}, 3}, {core.Row{}, 9}, {core.Message{}, 29},
 	} {
 		if got := reflect.TypeOf(c.of).NumField(); got != c.fields {
@@ -397,4 +408,10 @@ func goldenStrong() (all []*strong.Message) {
 			LogTimeMS: 1_700_000_000_005, SumAt: 290, Sum: 0xbeef, Differs: true, Full: true, Reject: true, Open: true, More: true, Gone: true})
 	}
 	return all
+}
+
+// goldenLease is what leases have added, in messages of older kinds.
+func goldenLease() []*strong.Message {
+	return []*strong.Message{{Kind: strong.MsgAppend, Epoch: 9, Round: 5, Asked: 77 * time.Second},
+		{Kind: strong.MsgAppendAck, Epoch: 9, Round: 5, Match: 299, Asked: 77 * time.Second, Lease: time.Second}}
 }

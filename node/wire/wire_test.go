@@ -180,11 +180,11 @@ func TestRefused(t *testing.T) {
 		"unknown outcome": forwarded(func(r *core.Reply) { r.Outcome = core.Unknown + 1 }),
 		"unknown reason":  forwarded(func(r *core.Reply) { r.Failed = []quorum.Failure{{Reason: 200}} }),
 		"unknown state":   forwarded(func(r *core.Reply) { r.Inspect = []core.InspectRow{{State: core.ReplicaStates}} }),
-		"level 5":         forward(func(r *core.Request) { r.Level = core.LevelStale + 1 }),
+		"level 6":         forward(func(r *core.Request) { r.Level = core.LevelLease + 1 }),
 		"too many versions": forward(func(r *core.Request) {
 			r.If = strong.Condition{IfMatch: strong.Version{Epoch: 1}, Or: make([]strong.Version, strong.MaxMatches+1)}
 		}),
-		"level of a reply": forwarded(func(r *core.Reply) { r.Strong = &core.StrongReply{Level: core.LevelStale + 1} }),
+		"level of a reply": forwarded(func(r *core.Reply) { r.Strong = &core.StrongReply{Level: core.LevelLease + 1} }),
 		"rows":             AppendMessage(nil, &core.Message{Kind: core.MsgHintDone, Rows: manyRows(MaxRows + 1)}),
 		"scan limit":       AppendMessage(nil, &core.Message{Kind: core.MsgScan, Limit: MaxRows + 1}),
 	} {

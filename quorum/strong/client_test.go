@@ -111,10 +111,10 @@ func (c *client) draw() *operation {
 	op.op = Op{Bucket: bucket, Key: []byte(key)}
 	if w.chance(0.45) || c.reader {
 		op.h.Kind = check.Read
-		op.read = &Read{Bucket: bucket, Key: []byte(key), Level: Level(w.rng.IntN(3))}
+		op.read = &Read{Bucket: bucket, Key: []byte(key), Level: Level(w.rng.IntN(4))}
 		op.quorum = w.chance(0.35)
 		if c.reader && w.chance(0.8) {
-			op.read.Level, op.quorum = Leader, false
+			op.read.Level, op.quorum = []Level{Leader, Lease}[w.rng.IntN(2)], false
 		}
 		return op
 	}
@@ -174,7 +174,7 @@ func (o *operation) try() {
 	w := o.c.w
 	o.sent++
 	n := w.anyNode()
-	if o.read == nil || o.read.Level == Leader && !o.quorum { // to the primary, as far as is known
+	if o.primarys() { // to the primary, as far as is known
 		if p := w.at(n.knows.Primary); p != nil && w.chance(0.95) {
 			n = p
 		}
@@ -196,7 +196,7 @@ func (o *operation) try() {
 
 func (o *operation) arrive(n *node, a *attempt, patience time.Duration) {
 	n.input(func() {
-		deadline := o.c.w.now + patience
+		deadline := n.time().Mono + patience
 		switch {
 		case o.read == nil:
 			op := o.op
@@ -204,7 +204,7 @@ func (o *operation) arrive(n *node, a *attempt, patience time.Duration) {
 			n.r.Submit(&op)
 		case o.quorum:
 			q := *o.read
-			q.Deadline, q.Waiter = deadline, a
+			q.Deadline, q.Waiter = o.c.w.now+patience, a
 			n.reads = append(n.reads, &quorumRead{NewQuorumRead(n.knows, q, o.c.w.opts, func() uint64 { n.id++; return n.id }), a})
 			n.stepReads()
 		default:
@@ -266,6 +266,11 @@ func (h *history) replied(n *node, reply Reply) {
 	w.after(w.between(ms/10, 3*ms), func() { a.op.result(a, reply) })
 }
 
+// primarys tells that the primary carries it out.
+func (o *operation) primarys() bool {
+	return o.read == nil || (o.read.Level == Leader || o.read.Level == Lease) && !o.quorum
+}
+
 func (o *operation) what() string {
 	if o.read != nil {
 		return fmt.Sprintf("read %v quorum=%v", o.read.Level, o.quorum)
@@ -296,7 +301,7 @@ func (o *operation) result(a *attempt, reply Reply) {
 	}
 	a.done = true
 	switch {
-	case reply.Outcome == OK && (o.read == nil || o.read.Level == Leader && !o.quorum):
+	case reply.Outcome == OK && o.primarys():
 		o.c.served = w.nodes[a.node]
 	case reply.Code == NotPrimary:
 		o.c.served = nil
@@ -377,6 +382,9 @@ func (o *operation) record(reply Reply) {
 			return // held to the log by holds; no promise of freshness
 		}
 		w.count[fmt.Sprintf("read %d quorum=%v", o.read.Level, o.quorum)]++
+		if reply.Lease {
+			w.count["read by a lease"]++
+		}
 	} else if o.h.Outcome == check.OK {
 		o.c.last[key] = seenValue{v, o.h.Value}
 	}

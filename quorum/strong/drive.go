@@ -15,10 +15,11 @@ func (r *Replica) Rounds() uint64 { return r.rounds }
 func (r *Replica) Generation() uint64 { return r.hard.Generation }
 
 // HandOver has a primary ask out, for prefer if that is set, and lead on until another
-// one is named. It ends with the epoch.
+// one is named. It ends with the epoch. Its lease ends now.
 func (r *Replica) HandOver(prefer hashring.SID) {
 	if r.lead != nil {
 		r.handing, r.handTo = true, prefer
+		r.release()
 		r.saidAt = r.now.Mono - r.opts.Silence
 	}
 }

@@ -44,6 +44,7 @@ func (r *Replica) onAppend(from hashring.SID, m *Message) {
 	r.takeSum(m)
 	ack := &Message{Kind: MsgAppendAck, Epoch: m.Epoch, Full: !r.suspect, Round: m.Round}
 	r.tellOff(ack)
+	r.lend(m, ack)
 	if at := r.log.epochAt(m.Prev.Index); m.Prev.Index > r.log.base.Index && at != m.Prev.Epoch && !(plant.Is(plant.StrongNoPrevCheck) && at != 0) {
 		ack.Prev, ack.Reject, ack.Match = m.Prev, true, r.hint(m.Prev.Index)
 		r.sendAfter(from, ack)

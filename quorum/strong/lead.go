@@ -103,6 +103,9 @@ func (r *Replica) leave() {
 		return
 	}
 	if r.hard.Promised < r.cfg.Epoch {
+		// What it has lent counts in no set of this epoch, nor was this epoch's way here
+		// open while a lease stood (S11): that is with the others.
+		r.lentUntil = 0
 		r.promise(r.cfg.Epoch)
 	}
 	if !r.cfg.Activated || r.log.lastIndex() == 0 || r.hard.Promised > r.cfg.Epoch && !plant.Is(plant.StrongLeavesStale) {
@@ -111,7 +114,7 @@ func (r *Replica) leave() {
 	r.dropInstall()
 	r.write(Write{Kind: CutTail, Index: 0})
 	r.write(Write{Kind: DropGeneration, Generation: r.hard.Generation})
-	r.hard = Hard{Promised: r.hard.Promised, Generation: r.newID()}
+	r.hard = Hard{Promised: r.hard.Promised, Generation: r.newID(), Lease: r.hard.Lease}
 	r.hardDirty, r.logSeq = true, r.seq
 	r.log, r.durable, r.applied = newLog(Position{}), 0, 0
 	for i := range r.marks {
@@ -119,13 +122,25 @@ func (r *Replica) leave() {
 	}
 }
 
-// beginEpoch seals (3.2). This store promises first of all: no entry of the epoch can
-// exist before that promise is durable, so a crash before it may begin again.
+// beginEpoch seals (3.2). This store promises first of all, unless what it promised is
+// lent still: no entry of the epoch can exist before that promise is durable, so a crash
+// before it may begin again.
 func (r *Replica) beginEpoch() {
-	if r.hard.Promised < r.cfg.Epoch {
-		r.promise(r.cfg.Epoch)
-	}
+	r.promiseOwn()
 	r.lead = &lead{epoch: r.cfg.Epoch, sentAt: r.now.Mono - r.opts.Retry, began: r.now.Mono, listenAt: r.now.Mono}
+}
+
+// promiseOwn promises the epoch that this store is to lead; false: it has to wait.
+func (r *Replica) promiseOwn() bool {
+	if r.hard.Promised >= r.cfg.Epoch {
+		return true
+	}
+	if r.lends() && !plant.Is(plant.StrongLeaseUnheld) {
+		r.wake(r.lentUntil)
+		return false
+	}
+	r.promise(r.cfg.Epoch)
+	return true
 }
 
 // onSealAck collects attestations.
@@ -166,7 +181,7 @@ func (r *Replica) progress() {
 	if l == nil || l.phase != sealing {
 		return
 	}
-	if max(r.promiseSeq, r.logSeq) <= r.synced || plant.Is(plant.StrongSealUnsynced) {
+	if own := r.promiseOwn(); own && max(r.promiseSeq, r.logSeq) <= r.synced || plant.Is(plant.StrongSealUnsynced) {
 		l.attest(attested{r.self, !r.suspect, r.log.last()})
 		if r.cfg.majority(l.sealed) || plant.Is(plant.StrongOneSetSeals) && (&Config{Sets: r.cfg.Sets[len(r.cfg.Sets)-1:]}).majority(l.sealed) {
 			r.judge()

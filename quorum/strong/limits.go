@@ -12,6 +12,9 @@ type Options struct {
 	CommitDelay time.Duration
 	Doubt       time.Duration // 0: 30 s. How long a store that differs from the primary waits for it to find that it is the primary
 	Window      time.Duration // 0: 10 min. How long a request id is known
+	// Lease is for how long this store lends its promise to a primary, and asks for the
+	// same as one; LeaseLeast to LeaseMost. 0: never.
+	Lease time.Duration
 
 	LogEntries   int // 0: 8,192. The log is cut behind it though a follower may lack it
 	LogBytes     int // 0: 32 MiB. The same in bytes

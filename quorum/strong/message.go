@@ -3,6 +3,7 @@ package strong
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 )
@@ -18,8 +19,8 @@ const (
 	MsgNak            MessageKind = 3  // Promised: above Epoch; the asker's role or plan is over
 	MsgPull           MessageKind = 4  // new primary: Prev.Index: entries behind it
 	MsgPullReply      MessageKind = 5  // Prev: as it stands here; Entries; Last; Gone: cut off already
-	MsgAppend         MessageKind = 6  // Prev, Entries, Commit, Safe, Round; SumAt, Sum: of the sender's values at an index; Differs: yours are wrong
-	MsgAppendAck      MessageKind = 7  // Match, Applied, Full, Round, WallMS, Differs, SumAt, Sum: less the primary's; Reject: Prev.Index of the request, Match: try behind it, no WallMS
+	MsgAppend         MessageKind = 6  // Prev, Entries, Commit, Safe, Round; SumAt, Sum: of the sender's values at an index; Differs: yours are wrong; Asked: for a lease
+	MsgAppendAck      MessageKind = 7  // Match, Applied, Full, Round, WallMS, Differs, SumAt, Sum: less the primary's; Asked, Lease: lent for; Reject: Prev.Index of the request, Match: try behind it, no WallMS
 	MsgConfirm        MessageKind = 8  // Round
 	MsgConfirmAck     MessageKind = 9  // Round, Full
 	MsgReadIndex      MessageKind = 10 // replica: ID
@@ -29,11 +30,12 @@ const (
 	MsgSnapOffer      MessageKind = 14 // Prev: the base of my log, Round, Commit: you are behind it
 	MsgSnapAsk        MessageKind = 15 // Part, Prev: the snapshot began here (zero: begin), After, Match: log: entries behind it
 	MsgSnapReply      MessageKind = 16 // Part, Prev, After, Match echoed; Rows or Entries; Next, More; Commit: applied here; LogTimeMS; Gone: begin again
-	MessageKindCount  MessageKind = 17
+	MsgRelease        MessageKind = 17 // primary: the lease of my epoch is over
+	MessageKindCount  MessageKind = 18
 )
 
 var messageNames = [MessageKindCount]string{"", "seal", "seal_ack", "nak", "pull", "pull_reply", "append", "append_ack", "confirm", "confirm_ack",
-	"read_index", "read_index_reply", "peek", "peek_reply", "snap_offer", "snap_ask", "snap_reply"}
+	"read_index", "read_index_reply", "peek", "peek_reply", "snap_offer", "snap_ask", "snap_reply", "release"}
 
 func (k MessageKind) String() string {
 	if k < MessageKindCount {
@@ -85,8 +87,10 @@ type Message struct {
 	WallMS    int64 // the sender's clock; 0: it does not say
 	SumAt     uint64
 	Sum       uint64
-	Differs   bool // the follower's values are not the primary's
-	Full      bool // the sender counts: it has forgotten nothing
+	Asked     time.Duration // the sender's Now.Boot, if it asks for a lease; echoed by who grants it
+	Lease     time.Duration // for so long from receipt the sender promises no later epoch
+	Differs   bool          // the follower's values are not the primary's
+	Full      bool          // the sender counts: it has forgotten nothing
 	Reject    bool
 	Open      bool
 	More      bool
@@ -129,6 +133,7 @@ func (m *Message) String() string {
 	field(k == MsgAppendAck || k == MsgReadIndexReply || m.Match > 0, "match", m.Match)
 	field(m.Round > 0, "round", m.Round)
 	field(m.Promised > 0, "promised", m.Promised)
+	field(m.Lease > 0, "lent", m.Lease)
 	field(k == MsgPeek, "key", string(m.Key))
 	if k == MsgPeekReply {
 		field(true, "value", drawValue(m.Value))

@@ -45,7 +45,7 @@ func TestModel(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%8d %s", total[k], k)
 	}
-	for _, must := range []string{"T1", "T2", "T3", "T4", "activate", "learners", "snapshot", "crash", "pause", "cut", "suspect", "island", "betray", "burst", "deaf", "rot", "rot with its sum", "rebuilt", "pull", "op ok", "op unknown", "op mismatch",
+	for _, must := range []string{"T1", "T2", "T3", "T4", "activate", "learners", "snapshot", "crash", "pause", "cut", "suspect", "island", "betray", "burst", "deaf", "rot", "rot with its sum", "rebuilt", "pull", "op ok", "op unknown", "op mismatch", "suspend", "hand-over", "read by a lease",
 		"read 0 quorum=false", "read 1 quorum=false", "read 2 quorum=true", "read stale"} {
 		if total[must] == 0 && *modelSeeds >= 40 {
 			t.Errorf("no %s in %d seeds", must, *modelSeeds)
@@ -75,13 +75,14 @@ func newWorld(seed uint64) *world {
 		w.opts.LogEntries = 10_000
 	}
 	for i := range w.faults.stores {
-		n := &node{w: w, slot: i, sid: w.newSID(), disk: newDisk()}
+		n := &node{w: w, slot: i, sid: w.newSID(), disk: newDisk(), rate: 1}
 		w.nodes = append(w.nodes, n)
 	}
 	var first []hashring.SID
 	for _, n := range w.nodes[:w.faults.v] {
 		first = append(first, n.sid)
 	}
+	w.drawLeases()
 	w.ring = authority{w: w, cfg: Config{Epoch: 1, Incarnation: 1, Primary: first[0], Sets: [][]hashring.SID{first}}}
 	for _, n := range w.nodes {
 		n.start()
@@ -113,7 +114,7 @@ func drawFaults(w *world) faults {
 	}
 	f := faults{loss: pick(0.6, 0.25), dup: pick(0.5, 0.3), slow: pick(0.6, 0.15), slowSync: pick(0.5, 0.05),
 		crash: every(0.7, 300*ms), pause: every(0.5, 400*ms), cut: every(0.6, 300*ms), change: every(0.7, 250*ms),
-		island: every(0.3, 500*ms), betray: every(0.3, 400*ms), burst: every(0.3, 600*ms), lag: every(0.3, 500*ms), deafen: every(0.3, 600*ms),
+		island: every(0.3, 500*ms), betray: every(0.3, 400*ms), burst: every(0.3, 600*ms), lag: every(0.3, 500*ms), deafen: every(0.3, 600*ms), handOver: every(0.3, 500*ms),
 		clock: w.chance(0.4), suspect: w.chance(0.3), clients: 2 + w.rng.IntN(5), v: 3, lifetime: 8 * time.Second}
 	if w.chance(0.2) {
 		f.v = 1 + w.rng.IntN(5)
@@ -158,7 +159,7 @@ func (w *world) heal() {
 		if !n.up {
 			n.start()
 		}
-		n.paused = false
+		n.resume()
 		n.schedule()
 	}
 	w.ring.tellAll()

@@ -42,6 +42,7 @@ func (w *world) nemesis() {
 	if f.clock {
 		every(300*ms, func() { w.anyNode().skew = int64(w.rng.IntN(4000) - 2000) })
 	}
+	every(f.handOver, w.handOver)
 	every(500*ms, w.reformat)
 	every(f.rot, w.rot)
 	every(f.rot/2, w.putCold)
@@ -133,12 +134,12 @@ func (w *world) pauseOne(n *node) {
 	if !n.up || n.paused {
 		return
 	}
-	n.paused = true
+	n.pause(w.opts.Lease > 0 && w.chance(0.5))
 	w.count["pause"]++
 	life := n.life
 	w.after(w.between(20*ms, 2*time.Second), func() {
 		if n.life == life {
-			n.paused = false
+			n.resume()
 			n.schedule()
 		}
 	})

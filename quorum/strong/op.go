@@ -104,6 +104,8 @@ const (
 	Validated
 	// Stale: what this replica has applied.
 	Stale
+	// Lease: by the primary, at once if it holds a lease, else as Leader.
+	Lease
 )
 
 // Read of one key at this replica. (Quorum reads are a QuorumRead.)
@@ -174,4 +176,5 @@ type Reply struct {
 	Members int          // writes: stores in the sets
 	Acks    int          // writes: of them, had synced the entry by then
 	Again   bool         // a write done before, by another copy of the request
+	Lease   bool         // a read that was answered by a lease
 }

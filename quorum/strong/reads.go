@@ -19,6 +19,7 @@ type waiter struct {
 	to       hashring.SID
 	id       uint64 // of a replica's question
 	deadline time.Duration
+	lease    bool // a lease does, as long as there is one
 }
 
 // Read takes a read of one key. Its Reply comes from this or a later Finish.
@@ -32,12 +33,12 @@ func (r *Replica) Read(q *Read) {
 		reply.Code = Timeout
 		r.reply(reply)
 	case leading && q.Level != Stale:
-		r.wait(waiter{index: r.hard.Commit, reply: reply, read: q, deadline: q.Deadline})
+		r.wait(waiter{index: r.hard.Commit, reply: reply, read: q, deadline: q.Deadline, lease: q.Level == Lease && r.leased()})
 	case q.Level == Validated && r.cfg.Holds(r.self) && r.cfg.Primary != r.self && r.trusted():
 		r.readValidated(q)
 	default:
 		reply.Code, reply.Primary = NotPrimary, r.cfg.Primary
-		if q.Level != Leader {
+		if q.Level == Validated || q.Level == Stale {
 			reply.Code = Redirect
 		}
 		r.reply(reply)
@@ -76,12 +77,18 @@ func (r *Replica) wait(w waiter) {
 		w.index = min(w.index, r.hard.Commit)
 		l.active = true
 	}
+	if !w.lease {
+		w.joinRound(l)
+	}
+	l.waits = append(l.waits, w)
+}
+
+func (w *waiter) joinRound(l *lead) {
 	w.round = l.round + 1
 	if plant.Is(plant.StrongRoundBefore) && l.done < l.round {
 		w.round = l.round
 	}
 	l.wanted = true
-	l.waits = append(l.waits, w)
 }
 
 // refuse keeps a refusal until it is sure: what it saw is committed, and no newer
@@ -99,12 +106,19 @@ func (r *Replica) refuse(op *Op, reply Reply, saw uint64) {
 	r.wait(w)
 }
 
-// settleWaits answers the waiters whose round is done.
+// settleWaits answers the waiters whose round is done, or whose lease is still held.
 func (r *Replica) settleWaits() {
 	l := r.lead
+	for i := range l.waits {
+		if w := &l.waits[i]; w.lease && !r.leased() {
+			w.lease = false
+			w.joinRound(l)
+			r.wake(r.now.Mono)
+		}
+	}
 	l.waits = slices.DeleteFunc(l.waits, func(w waiter) bool {
 		switch {
-		case w.round <= l.done && w.index <= r.hard.Applied:
+		case (w.lease || w.round <= l.done) && w.index <= r.hard.Applied:
 			r.answerWait(w)
 		case r.due(w.deadline, 0):
 			r.giveUpWait(w, Timeout)
@@ -124,6 +138,7 @@ func (r *Replica) answerWait(w waiter) {
 		r.hasten(w.to)
 		r.send(w.to, &Message{Kind: MsgReadIndexReply, Epoch: r.lead.epoch, ID: w.id, Match: w.index})
 	case w.read != nil:
+		w.reply.Lease = w.lease
 		r.readHere(w.read, w.reply)
 	default:
 		r.reply(w.reply)

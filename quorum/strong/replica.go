@@ -23,6 +23,7 @@ type Replica struct {
 	log     log
 
 	now        Now
+	before     Now    // of the step before
 	seq        uint64 // of the batch that this step writes to
 	synced     uint64
 	promiseSeq uint64 // batch of the newest promise
@@ -41,6 +42,11 @@ type Replica struct {
 	stalledAt time.Duration // last Stalled
 	expireMS  int64         // completion records stamped before may go already
 	safe      uint64        // every store that holds the log has applied this much
+
+	lentUntil time.Duration // in Now.Mono; until then the promise does not rise (S11)
+	lendSeq   uint64        // batch of the bound on what is lent
+	held      heldSeal
+	newest    uint64 // epoch that anybody spoke of
 
 	reads   validated
 	install *install
@@ -99,6 +105,9 @@ func (r *Replica) restore(saved Saved) error {
 	}
 	assert.That(r.log.last().Epoch <= h.Promised, "S2", "log to %v, promised %d", r.log.last(), h.Promised)
 	r.durable, r.applied = last, h.Applied
+	if !plant.Is(plant.StrongLeaseForgotten) {
+		r.lentUntil = r.now.Mono + h.Lease
+	}
 	return nil
 }
 
@@ -107,7 +116,7 @@ func (r *Replica) Begin(now Now, seq uint64) {
 	if seq <= r.synced || seq < r.seq {
 		assert.Fail("D1", "batch %d after %d, synced %d", seq, r.seq, r.synced)
 	}
-	r.now, r.seq = now, seq
+	r.before, r.now, r.seq = r.now, now, seq
 	r.out = Out{}
 }
 
@@ -126,6 +135,7 @@ func (r *Replica) Receive(from hashring.SID, m *Message) {
 	if m.Epoch > r.cfg.Epoch {
 		r.wantRing(m.Epoch)
 	}
+	r.newest = max(r.newest, m.Epoch)
 	if r.lead != nil && m.Epoch == r.lead.epoch {
 		r.lead.hear(from, r.now.Mono)
 	}
@@ -160,12 +170,15 @@ func (r *Replica) Receive(from hashring.SID, m *Message) {
 		r.onSnapAsk(from, m)
 	case MsgSnapReply:
 		r.onSnapReply(from, m)
+	case MsgRelease:
+		r.onRelease(m)
 	}
 }
 
 // Finish ends the step: it draws the conclusions from all inputs and gives what is to
 // be done. The Out is the caller's.
 func (r *Replica) Finish() Out {
+	r.unhold()
 	r.progress()
 	r.advance()
 	r.apply()
@@ -272,6 +285,8 @@ func (r *Replica) again(last *time.Duration, every time.Duration) bool {
 // promise raises the promised epoch (S2). Whoever calls it answers by sendAfter.
 func (r *Replica) promise(epoch uint64) {
 	assert.That(epoch > r.hard.Promised, "S2", "promise %d after %d", epoch, r.hard.Promised)
+	r.assertLent(epoch)
+	r.hard.Lease = min(r.hard.Lease, r.opts.Lease) // what a former life lent is over
 	r.hard.Promised, r.hardDirty, r.promiseSeq = epoch, true, r.seq
 	if r.lead != nil && r.lead.epoch < epoch {
 		r.stepDown()
@@ -297,6 +312,9 @@ func (r *Replica) admits(from hashring.SID, m *Message) bool {
 		// A learner that does not know yet that it is one. What it took now it might
 		// drop by the configuration that it knows.
 		r.wantRing(m.Epoch)
+		return false
+	case m.Epoch > r.hard.Promised && r.lends() && !plant.Is(plant.StrongLeaseUnheld):
+		r.hold(from, m)
 		return false
 	case m.Epoch > r.hard.Promised:
 		r.promise(m.Epoch)

@@ -27,8 +27,9 @@ type peer struct {
 	askedAt                   time.Duration // of the last probe or offer
 	asked                     int           // bytes of it
 	sentCommit                uint64
-	round, roundSent          uint64 // confirmed, told
-	pin                       uint64 // its snapshot needs the log behind it
+	round, roundSent          uint64        // confirmed, told
+	leased                    time.Duration // in Now.Boot: until then it promises no later epoch
+	pin                       uint64        // its snapshot needs the log behind it
 	pinAt                     time.Duration
 	streak                    int
 	beatCommit                uint64
@@ -75,6 +76,7 @@ func (r *Replica) onAppendAck(from hashring.SID, m *Message) {
 	}
 	p.full = m.Full
 	p.round = max(p.round, m.Round)
+	r.lent(p, m)
 	r.weigh(p, m)
 	r.showClock(p, m.WallMS)
 	if m.Reject {
@@ -247,6 +249,7 @@ func (r *Replica) tell(p *peer, m *Message) {
 	p.sentAt, p.roundSent = r.now.Mono, l.round
 	if m.Kind == MsgAppend {
 		m.SumAt, m.Sum = r.hard.Applied, r.hard.Sum
+		m.Asked = r.leaseAsked()
 		m.Differs = p.differs && r.condemns(p)
 		p.sentCommit = min(r.hard.Commit, m.Prev.Index+uint64(len(m.Entries)))
 	}

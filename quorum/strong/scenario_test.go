@@ -111,6 +111,9 @@ type actor struct {
 	quorum  *QuorumRead
 	wake    time.Duration
 	skew    int64 // of its wall clock, ms
+	sleeps  bool  // its machine is suspended: what comes waits, and one of its clocks stands still
+	slept   time.Duration
+	inbox   []func()
 }
 
 func (st *stage) say(format string, args ...any) { fmt.Fprintf(&st.out, format+"\n", args...) }
@@ -157,6 +160,10 @@ func init() {
 		"start":     func(st *stage, w []string) { st.at(w[0]).start() },
 		"show":      (*stage).show,
 		"narrow":    func(st *stage, w []string) { st.opts.AppendBytes, st.opts.InFlight = 1, 1 },
+		"lease":     (*stage).lease,
+		"sleep":     func(st *stage, w []string) { st.at(w[0]).sleeps = true },
+		"wake":      (*stage).wakeUp,
+		"handover":  (*stage).handOver,
 		"quiet":     func(st *stage, w []string) { st.quiet = w[0] == "on" },
 	}
 }
@@ -205,7 +212,7 @@ func (a *actor) start() {
 }
 
 func (a *actor) time() Now {
-	return Now{Mono: a.st.now, WallMS: a.st.wall + a.st.now.Milliseconds() + a.skew}
+	return Now{Mono: a.st.now - a.slept, WallMS: a.st.wall + a.st.now.Milliseconds() + a.skew, Boot: a.st.now}
 }
 
 // config e primary a,b,c|b,c,d [to a,b] [learn d]
@@ -290,7 +297,7 @@ func (st *stage) submit(kind OpKind, w []string) {
 
 func (st *stage) read(w []string) {
 	a := st.at(w[0])
-	level := Level(slices.Index([]string{"leader", "validated", "stale"}, w[2]))
+	level := Level(slices.Index([]string{"leader", "validated", "stale", "lease"}, w[2]))
 	a.step(func() {
 		a.r.Read(&Read{Level: level, Bucket: bucket, Key: []byte(w[1]), Deadline: st.now + time.Minute, Waiter: strings.Join(w, " ")})
 	})
@@ -373,9 +380,14 @@ func (st *stage) pass(w []string) {
 		st.t.Fatal(err)
 	}
 	for end := st.now + d; st.now < end; {
+		before := st.now
 		st.now = min(end, st.now+50*ms)
 		for _, a := range st.actors {
-			if a.r != nil && a.wake != 0 && a.wake <= st.now {
+			if a.sleeps {
+				a.slept += st.now - before
+				continue
+			}
+			if a.r != nil && a.wake != 0 && a.wake <= a.time().Mono {
 				a.step(func() {})
 			}
 			if a.r != nil && a.quorum != nil {
@@ -387,8 +399,12 @@ func (st *stage) pass(w []string) {
 }
 
 func (a *actor) step(do func()) {
-	if a.r == nil {
+	switch {
+	case a.r == nil:
 		a.st.t.Fatalf("%s is down", a.name)
+	case a.sleeps:
+		a.inbox = append(a.inbox, do)
+		return
 	}
 	a.r.Begin(a.time(), a.seq+1)
 	do()
@@ -419,6 +435,9 @@ func (a *actor) replied(reply Reply) {
 	}
 	if reply.Value.Live() {
 		detail += fmt.Sprintf(" %q", reply.Value.Data)
+	}
+	if reply.Lease {
+		detail += " (by the lease)"
 	}
 	if reply.Again {
 		detail += " (as before)"
@@ -479,7 +498,7 @@ func (st *stage) settle() {
 
 func (st *stage) syncOne() bool {
 	for _, a := range st.actors {
-		if a.r == nil || a.slow || len(a.batches) == 0 {
+		if a.r == nil || a.slow || a.sleeps || len(a.batches) == 0 {
 			continue
 		}
 		upto := a.seq

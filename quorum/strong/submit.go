@@ -235,6 +235,7 @@ func (r *Replica) giveUp(reply Reply, code Code, sequenced bool) {
 // stepDown gives the role up. What was sequenced may be carried out by others, or not.
 func (r *Replica) stepDown() {
 	l := r.lead
+	r.release()
 	r.lead = nil
 	for _, p := range l.pend {
 		r.giveUp(p.reply, PrimaryChanged, true)

@@ -9,10 +9,13 @@ import (
 )
 
 // Now is the time as an argument. Mono never goes back while the process lives and is
-// for deadlines and retries; WallMS is unix milliseconds and only stamps log entries.
+// for deadlines and retries; WallMS is unix milliseconds and only stamps log entries. Boot
+// runs while the machine is suspended, and is read after everything that comes with a step
+// has come in; 0 where there is no such clock, or no leases.
 type Now struct {
 	Mono   time.Duration
 	WallMS int64
+	Boot   time.Duration
 }
 
 // Position of an entry in a partition's log. Logs are compared by it, epoch first:
@@ -164,6 +167,8 @@ type Hard struct {
 	// Diverged: the values do not add up to it. The log stands, the values are pulled
 	// anew; until then nothing is read from them and this store does not lead.
 	Diverged bool
+	// Lease is the longest for which this store may have lent its promise (S11).
+	Lease time.Duration
 }
 
 // Header is what the replica remembers of an entry without holding it.

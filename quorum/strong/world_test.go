@@ -47,14 +47,14 @@ type world struct {
 
 // faults of one run: each seed draws its own mixture.
 type faults struct {
-	loss, dup, slow                                       float64 // of messages
-	crash, pause, cut, island, betray, burst, lag, deafen time.Duration
-	slowSync                                              float64
-	rot                                                   time.Duration // between values that change by themselves
-	change                                                time.Duration // between commands of the authority
-	clock, suspect                                        bool
-	clients, stores, v                                    int
-	lifetime                                              time.Duration
+	loss, dup, slow                                                 float64 // of messages
+	crash, pause, cut, island, betray, burst, lag, deafen, handOver time.Duration
+	slowSync                                                        float64
+	rot                                                             time.Duration // between values that change by themselves
+	change                                                          time.Duration // between commands of the authority
+	clock, suspect                                                  bool
+	clients, stores, v                                              int
+	lifetime                                                        time.Duration
 }
 
 type event struct {
@@ -105,6 +105,10 @@ type node struct {
 	up         bool
 	deaf       time.Duration // until then it hears nothing of the ring
 	paused     bool
+	suspended  bool // and its monotonic clock stands still
+	pausedAt   time.Duration
+	slept      time.Duration // in all suspensions
+	rate       float64       // of its clocks
 	suspect    bool
 	life       int
 	boot       uint64
@@ -161,7 +165,8 @@ func (w *world) name(s hashring.SID) string {
 // start a store from its disk.
 func (n *node) start() {
 	w := n.w
-	n.up, n.paused = true, false
+	n.resume()
+	n.up = true
 	n.life++
 	n.boot++
 	n.view = &view{disk: n.disk.clone(), cut: n.committed}
@@ -170,7 +175,9 @@ func (n *node) start() {
 	n.seq, n.batches, n.gated, n.syncing, n.inbox, n.wakeAt, n.stepAt, n.reads, n.readsWake = 0, nil, nil, false, nil, 0, false, nil, 0
 	n.generation, n.rebuilds = saved.Hard.Generation, 0
 	n.seen, n.id = saved.Hard.Base.Index, n.boot<<40|1<<39
-	r, err := New(n.sid, w.opts, n.view, saved, n.boot<<40, n.time())
+	opts := w.opts
+	opts.Lease = n.leaseOf()
+	r, err := New(n.sid, opts, n.view, saved, n.boot<<40, n.time())
 	if err != nil {
 		fail("restart", "%s: %v", n.name(), err)
 	}
@@ -180,10 +187,6 @@ func (n *node) start() {
 		n.input(func() { n.r.Configure(n.knows) })
 	}
 	w.tellRing(n)
-}
-
-func (n *node) time() Now {
-	return Now{Mono: n.w.now, WallMS: n.w.wallStart + n.w.now.Milliseconds() + n.skew}
 }
 
 // crash loses what is not synced; of what was on its way a part may have landed.
@@ -305,8 +308,8 @@ func (n *node) carryOut(out Out) {
 	if out.WantRing > 0 {
 		w.tellRing(n)
 	}
-	if out.Wake != 0 && (n.wakeAt == 0 || out.Wake < n.wakeAt || n.wakeAt <= w.now) {
-		at := max(out.Wake, w.now)
+	if wake := n.real(out.Wake); out.Wake != 0 && (n.wakeAt == 0 || wake < n.wakeAt || n.wakeAt <= w.now) {
+		at := max(wake, w.now)
 		n.wakeAt = at
 		w.after(at-w.now, func() {
 			if n.life == life && n.wakeAt == at {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/node"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // Bounds of the values. The hard cap of a value is the API's; partitions cost memory
@@ -92,6 +93,7 @@ func check(l *Loaded) error {
 			fault(d.key, fmt.Errorf("%v is outside %v to %v", d.v, d.low, d.high))
 		}
 	}
+	fault("strong-lease", checkLease(c.StrongLease, node.BootTime()))
 	fault("log-level", oneOf(c.LogLevel, "debug", "info", "warn", "error"))
 	fault("log-format", oneOf(c.LogFormat, "text", "json", "auto"))
 	if c.ShutdownTimeout < 0 || c.ShutdownTimeout > shutdownMax {
@@ -102,6 +104,20 @@ func check(l *Loaded) error {
 	}
 	faults = append(faults, samePort(l)...)
 	return errors.Join(faults...)
+}
+
+// checkLease takes 0 for none. Without a clock that runs on while the machine is suspended a
+// primary would answer from the past when it wakes.
+func checkLease(d time.Duration, clock bool) error {
+	switch {
+	case d == 0:
+		return nil
+	case d < strong.LeaseLeast || d > strong.LeaseMost:
+		return fmt.Errorf("%v is neither 0s nor in %v to %v", d, strong.LeaseLeast, strong.LeaseMost)
+	case !clock:
+		return errors.New("this system has no clock that runs on while the machine is suspended, which leases need; want 0s")
+	}
+	return nil
 }
 
 func checkLabel(s string, mayBeEmpty bool) error {
