@@ -12,7 +12,6 @@ type Scenario struct {
 }
 
 const (
-	laterLease    = "lease reads"
 	laterMoves    = "moves of partitions"
 	laterCounters = "counters"
 	inStore       = "the store's own crash tests: it is below this model's disk"
@@ -24,7 +23,7 @@ func Scenarios() []Scenario { return append([]Scenario{}, scenarios...) }
 var scenarios = []Scenario{
 	{ID: "F01", About: "an old primary goes on after a new epoch", needs: []probe{pOldPrimary}},
 	{ID: "F02", About: "a primary that can send and not receive", needs: []probe{pOneWay, pFailover}},
-	{ID: "F03", About: "a lease read at an isolated primary with a slow clock", Later: laterLease},
+	{ID: "F03", About: "a lease read at an isolated primary with a slow clock", needs: []probe{pReadLease, pOneWay}},
 	{ID: "F04", About: "a bridge or a ring of majorities around two primaries", needs: []probe{pMajorities, pFailover}},
 	{ID: "F05", About: "the only store that gossip calls alive lags", needs: []probe{pFalseView, pFailover}},
 	{ID: "F07", About: "an old entry re-replicated, then overwritten", needs: []probe{pOldEntry}},
@@ -49,7 +48,7 @@ var scenarios = []Scenario{
 	{ID: "F29", About: "a wiped store returns under its name", needs: []probe{pWiped, pLearners, pSettled}},
 	{ID: "F30", About: "a store from yesterday's image, or two clones", needs: []probe{pRolledBack, pCloned}},
 	{ID: "F31", About: "one log damaged in the middle, another store down", needs: []probe{pStrongDamage}},
-	{ID: "F32", About: "a lease grantor forgets its grant", Later: laterLease},
+	{ID: "F32", About: "a lease grantor forgets its grant", needs: []probe{pReadLease, pFailover}},
 	{ID: "F33", About: "all replicas lose power right after an ack", needs: []probe{pKillAll, pCrashAfterAck}},
 	{ID: "F34", About: "a sync fails once, and a retry would succeed", needs: []probe{pSyncFailed}},
 	{ID: "F34b", About: "a restart replays an unsynced tail, attests it, and loses power", Later: inStore},
@@ -58,7 +57,7 @@ var scenarios = []Scenario{
 	{ID: "F37", About: "a crash between data and applied index", needs: []probe{pTornCommit, pFailover}},
 	{ID: "F38", About: "a crash inside the installation of a snapshot", needs: []probe{pSnapshot, pLostBatches}},
 	{ID: "F39", About: "RF 3, 5 and 3 again during partitions", needs: []probe{pJoint, pPartition}},
-	{ID: "F40", About: "a primary moved under load with a lease", needs: []probe{pHandOver}},
+	{ID: "F40", About: "a primary moved under load with a lease", needs: []probe{pHandOver, pReadLease}},
 	{ID: "F41", About: "a node with a thousand primaries dies", needs: []probe{pManyPrimaries}},
 	{ID: "F42", About: "an eventual write into a strong key", needs: []probe{pIntruder}},
 	{ID: "F43", About: "a primary's clock an hour off, or strobing", needs: []probe{pClockBack, pFailover}},

@@ -39,7 +39,7 @@ func newCounterGet(a *app) *cobra.Command {
 			return a.counter(c.Context(), args[0], rest.Request{Method: http.MethodGet, Path: path, Query: q})
 		}}
 	counterKey(c, &f)
-	c.Flags().StringVar(&f.consistency, "consistency", "", "leader, quorum, replica or stale")
+	c.Flags().StringVar(&f.consistency, "consistency", "", "leader, lease, quorum, replica or stale")
 	a.clientFlags(c, asRaw)
 	return c
 }

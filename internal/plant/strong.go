@@ -101,5 +101,6 @@ func StrongCluster() []Bug {
 func StrongTold() []Bug {
 	return []Bug{StrongAckUnsynced, StrongDedupeApplied, StrongExpiredRuns, StrongJointUnactivated, StrongLearnerCounts, StrongNoBarrierWait,
 		StrongNoCompletion, StrongNoCondition, StrongNoConfirm, StrongNoDedupe, StrongNoPull, StrongOneSetCommits, StrongOneSetSeals,
-		StrongOwnUnsynced, StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongUnknownIsNo}
+		StrongOwnUnsynced, StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongUnknownIsNo,
+		StrongLeaseMono, StrongLeaseForgotten, StrongLeaseKept}
 }

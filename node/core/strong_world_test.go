@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum/strong"
@@ -18,9 +19,15 @@ type strongWorld struct {
 }
 
 func newStrongWorld(t testing.TB, names string, partitions int) *strongWorld {
+	return newStrongWorldAt(t, names, partitions, hashring.FeatureStrong, 0)
+}
+
+// newStrongWorldAt is one of a feature level, whose stores lend their promises (S11).
+func newStrongWorldAt(t testing.TB, names string, partitions int, level uint16, lease time.Duration) *strongWorld {
 	w := &strongWorld{world: emptyWorld(t, names, 1), silent: map[uint32]map[hashring.SID]strong.Word{}}
+	w.strong.Lease = lease
 	s := ringState(names, partitions, 3)
-	s.Feature = hashring.FeatureStrong
+	s.Feature = level
 	s.Buckets["s"] = hashring.Bucket{ID: 5, Name: "s", Mode: hashring.Strong, N: 3}
 	s.Buckets["t"] = hashring.Bucket{ID: 6, Name: "t", Mode: hashring.Strong, N: 3}
 	for p := range s.Partitions {

@@ -241,7 +241,7 @@ func (w *world) step(n *wnode, events ...Event) {
 	if n.core == nil {
 		return
 	}
-	r := n.core.Step(Now{Mono: w.now, WallMS: epochMS + w.now.Milliseconds() + n.skewMS}, events)
+	r := n.core.Step(Now{Mono: w.now, WallMS: epochMS + w.now.Milliseconds() + n.skewMS, Boot: w.now}, events)
 	if w.onStep != nil {
 		w.onStep(n, r)
 	}

@@ -43,5 +43,5 @@
 //
 // A store that lacks more than the log still has pulls a snapshot into another
 // generation; see snapshot.go. A restarted primary never continues its epoch: it asks
-// for another one (AskOut). The lease of 3.4 is not here.
+// for another one (AskOut). Leases: see lease.go.
 package strong

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,6 +50,9 @@ func newCluster(o *Options, dir string) (*cluster, error) {
 		n.log, n.switches = filepath.Join(dir, n.name+".log"), filepath.Join(dir, n.name+".switches")
 		n.args = []string{"serve", "--name", n.name, "--data", filepath.Join(dir, n.name), "--api", n.api, "--gossip", n.at.Gossip,
 			"--peer", n.at.Peer, "--log-format", "text", "--stop-with-stdin", "--testing.switches", n.switches}
+		if runtime.GOOS == "linux" || runtime.GOOS == "darwin" { // elsewhere there is no clock for it
+			n.args = append(n.args, "--strong-lease", "1s")
+		}
 		if o.Nodes > 1 {
 			n.args = append(n.args, "--join", strings.Join(join, ","), "--bootstrap-expect", strconv.Itoa(o.Nodes))
 		}

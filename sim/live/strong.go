@@ -26,7 +26,7 @@ func strongWorkload(name string, step func(*client, *key, *rand.Rand)) workload 
 var strongLevels = []struct {
 	name  string
 	level check.Level
-}{{"leader", check.Strict}, {"quorum", check.Quorum}, {"replica", check.One}, {"stale", check.Past}}
+}{{"leader", check.Strict}, {"lease", check.Strict}, {"quorum", check.Quorum}, {"replica", check.One}, {"stale", check.Past}}
 
 // Shares of reads, in percent.
 const (
