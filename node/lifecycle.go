@@ -61,6 +61,7 @@ type lifecycle struct {
 	confirmed atomic.Bool
 	pokes     [lifeLoops]chan struct{} // one for each loop
 	said      sayings
+	barriers  *barriers              // of readers of the newest ring state, while this store leads
 	doing     atomic.Pointer[string] // for a person who waits
 
 	fatalOnce sync.Once
@@ -200,7 +201,7 @@ func newLifecycle(cfg lifeConfig) *lifecycle {
 	}
 	id := cfg.Store.Identity()
 	l := &lifecycle{cfg: cfg, log: cfg.Log, self: id.SID, boot: id.Boot, nonce: id.Nonce(), drew: id.Drew(), runID: randomSID(),
-		seen: map[hashring.SID]sighting{}, wanted: map[hashring.SID]uint64{}, words: newWords(), pusher: newPusher()}
+		seen: map[hashring.SID]sighting{}, wanted: map[hashring.SID]uint64{}, words: newWords(), pusher: newPusher(), barriers: newBarriers()}
 	for i := range l.pokes {
 		l.pokes[i] = make(chan struct{}, 1)
 	}

@@ -213,7 +213,7 @@ func (l *lifecycle) onRing(ctx context.Context, parts *lifeParts, from peer.Hell
 		return nil, err
 	}
 	if in.Newest && parts.raft.IsLeader() {
-		if err := parts.raft.Barrier(ctx); err == nil {
+		if err := l.barriers.wait(ctx, parts.raft.Barrier); err == nil {
 			l.learn(parts.raft.State())
 		}
 	}

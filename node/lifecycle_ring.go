@@ -187,7 +187,7 @@ func (l *lifecycle) refresh(ctx context.Context) {
 	if parts == nil || l.cluster().IsZero() {
 		return
 	}
-	if parts.raft.IsLeader() && parts.raft.Barrier(ctx) == nil {
+	if parts.raft.IsLeader() && l.barriers.wait(ctx, parts.raft.Barrier) == nil {
 		l.learn(parts.raft.State())
 		return
 	}
