@@ -56,6 +56,7 @@ func TestE2EForceFull(t *testing.T) {
 	t.Parallel()
 	off := []string{"QUORATE_TESTING=1", "QUORATE_TESTING_REPAIR_OFF=true"} // nothing is filled
 	nodes := startClusterEnv(t, 3, off...)
+	awaitCluster(t, nodes[1], `"voters":3`) // else the wipe may take the Raft group with it
 	early, late := names("early", 40), names("late", 40)
 	crowd(t, nodes, early, change(http.MethodPut, strings.Repeat("value ", 50)))
 	built := nodes[0]
