@@ -92,10 +92,10 @@ func (w *World) send(n *node, m *core.Message) {
 	if w.onSend != nil {
 		switch w.onSend(n, to, m) {
 		case drop:
-			w.note("%s -> %s %s lost", n.name, to.name, m.Kind)
+			w.note("%s -> %s %s lost%s", n.name, to.name, m.Kind, drawStrong(m))
 			return
 		case hold:
-			w.note("%s -> %s %s held", n.name, to.name, m.Kind)
+			w.note("%s -> %s %s held%s", n.name, to.name, m.Kind, drawStrong(m))
 			return
 		}
 	}
@@ -105,7 +105,7 @@ func (w *World) send(n *node, m *core.Message) {
 	w.buf = wire.AppendMessage(w.buf[:0], m)
 	b := append(make([]byte, 0, len(w.buf)), w.buf...)
 	if w.telling() {
-		w.note("%s -> %s %s p%d #%x %v%s", n.name, to.name, m.Kind, m.Partition, m.ID&0xffff, m.Reason, drawObject(m.Object))
+		w.note("%s -> %s %s p%d #%x %v%s", n.name, to.name, m.Kind, m.Partition, m.ID&0xffff, m.Reason, drawObject(m.Object)+drawStrong(m))
 	}
 	p := w.link(n, to)
 	d := p.dir(n)

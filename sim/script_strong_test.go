@@ -142,10 +142,71 @@ func (s *script) strongLost(from *node, kinds ...strong.MessageKind) {
 	}
 }
 
+// strongEdited has what f returns sent in place of each strong message; nil is lost.
+func (s *script) strongEdited(f func(a, b *node, m *strong.Message) *strong.Message) {
+	s.w.onSend = func(a, b *node, m *core.Message) verdict {
+		if len(m.Strong) == 0 {
+			return deliver
+		}
+		var out []*strong.Message
+		for _, sm := range m.Strong {
+			if sm = f(a, b, sm); sm != nil {
+				out = append(out, sm)
+			}
+		}
+		if m.Strong = out; len(out) == 0 && m.Kind == core.MsgStrong {
+			return drop
+		}
+		return deliver
+	}
+}
+
+// untold keeps a primary from hearing that it is none any more: it gets acks and nothing else.
+func (s *script) untold(old *node) {
+	old.deaf++
+	s.strongEdited(func(_, b *node, m *strong.Message) *strong.Message {
+		if b == old && m.Kind != strong.MsgConfirmAck && m.Kind != strong.MsgAppendAck {
+			return nil
+		}
+		return m
+	})
+	edited := s.w.onSend
+	s.w.onSend = func(a, b *node, m *core.Message) verdict {
+		if b == old && m.Kind != core.MsgStrong {
+			return drop
+		}
+		return edited(a, b, m)
+	}
+}
+
+// strongCopied keeps a copy of every message with entries from one node to another, and
+// lets it pass; letGo sends the copies.
+func (s *script) strongCopied(from, to *node) {
+	s.strongKept(from, to, strong.MsgAppend)
+	held := s.w.onSend
+	s.w.onSend = func(a, b *node, m *core.Message) verdict {
+		held(a, b, m)
+		return deliver
+	}
+}
+
 // strongKept holds them back until letGo.
 func (s *script) strongKept(from, to *node, kinds ...strong.MessageKind) {
 	s.w.onSend = func(a, b *node, m *core.Message) verdict {
 		if a != from || to != nil && b != to || !holdsKind(m, kinds) {
+			return deliver
+		}
+		c := *m
+		c.Strong = slices.Clone(m.Strong)
+		s.kept = append(s.kept, kept{a, &c})
+		return hold
+	}
+}
+
+// strongKeptTo holds back what comes to one node.
+func (s *script) strongKeptTo(to *node, kinds ...strong.MessageKind) {
+	s.w.onSend = func(a, b *node, m *core.Message) verdict {
+		if b != to || !holdsKind(m, kinds) {
 			return deliver
 		}
 		c := *m

@@ -66,17 +66,18 @@ var strongMoves = []story{
 			n.start()
 		}
 	}},
-	{name: "F12 removed replicas", about: "a coordinator that knows only the old set reads nothing old from it", draw: strongly, tell: func(s *script) {
+	{name: "F12 removed replicas", about: "a coordinator that knows only the old set reads nothing old from it", draw: strongly, bugs: []plant.Bug{plant.StrongPeekOldEpoch}, tell: func(s *script) {
 		s.tame()
 		ms := append([]*node{s.lead()}, s.follow()...)
 		s.made(ms[0], "v1")
+		s.run(time.Second)
 		ms[1].deaf, ms[2].deaf = 1, 1
+		s.cut(ms[1], ms[0], s.x, s.y)
 		s.joins(ms[0], s.x, s.y)
 		s.served()
 		s.leaves(hashring.StrongSettle, ms[0])
 		s.served()
 		s.made(ms[0], "v2")
-		s.cut(ms[1], ms[0], s.x, s.y)
 		s.expect(s.sget(ms[1], at(core.LevelQuorum), within(2*time.Second)), "read_quorum_timeout", "primary_unavailable", "quorum_unavailable", "v2")
 		ms[1].deaf, ms[2].deaf = 0, 0
 		s.mend(ms[1], ms[0], s.x, s.y)

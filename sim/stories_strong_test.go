@@ -13,11 +13,11 @@ import (
 // strongStories are of strong mode: who leads, and what a write or a read may show.
 var strongStories = []story{
 	{name: "F01 an old primary goes on", about: "a primary that stood still with a sequenced write neither acks it as if nothing had happened nor answers a read",
-		draw: strongly, bugs: []plant.Bug{plant.StrongNoConfirm}, tell: func(s *script) {
+		draw: strongly, bugs: []plant.Bug{plant.StrongNoConfirm, plant.StrongConfirmAny, plant.StrongOldEpoch}, tell: func(s *script) {
 			old := s.lead()
 			s.made(old, "v1")
-			old.deaf++
-			s.cutOff(old)
+			s.untold(old)
+			s.cut(old, s.w.nodes...)
 			put := s.ask(old, core.OpPut, strongBucket, "v2", within(time.Second))
 			s.run(20 * time.Millisecond)
 			old.pause(false)
@@ -25,15 +25,9 @@ var strongStories = []story{
 			s.made(s.lead(), "v3")
 			old.resume()
 			s.expect(s.sget(old, within(300*time.Millisecond)), "primary_unavailable", "read_quorum_timeout")
-			s.w.onSend = func(_, b *node, m *core.Message) verdict { // nobody tells it
-				m.Strong = slices.DeleteFunc(m.Strong, func(sm *strong.Message) bool { return b == old && sm.Kind == strong.MsgNak })
-				if len(m.Strong) == 0 && m.Kind == core.MsgStrong {
-					return drop
-				}
-				return deliver
-			}
-			s.mended(old)
-			s.expect(s.sget(old, within(300*time.Millisecond)), "primary_unavailable", "read_quorum_timeout", "v3")
+			get := s.ask(old, core.OpGet, strongBucket, "", within(3*time.Second))
+			s.mend(old, s.w.nodes...)
+			s.expect(s.wait(get), "primary_unavailable", "read_quorum_timeout", "v3")
 			s.w.onSend = nil
 			s.wait(put)
 		}},
@@ -61,7 +55,7 @@ var strongStories = []story{
 		s.served()
 	}},
 	{name: "F05 the only one that gossip calls alive", about: "a store that lags leads only with all that was acked", draw: strongly,
-		bugs: []plant.Bug{plant.StrongNoPull}, tell: func(s *script) {
+		bugs: []plant.Bug{plant.StrongNoPull, plant.StrongNoBarrier}, tell: func(s *script) {
 			old, lag := s.lead(), s.follow()[1]
 			s.tame()
 			s.cut(lag, s.w.nodes...)
@@ -74,8 +68,30 @@ var strongStories = []story{
 			s.run(3 * time.Second)
 			s.shows(s.away(), "w4")
 		}},
+	{name: "the longer log is the older one", about: "how far a log goes is told by its epoch first", draw: strongly,
+		bugs: []plant.Bug{plant.StrongLongestLog}, tell: func(s *script) {
+			s.tame()
+			old, next := s.lead(), s.follow()[0]
+			s.made(old, "v1")
+			s.run(time.Second)
+			s.cut(old, s.w.nodes...)
+			var lost []*call
+			for range 8 {
+				lost = append(lost, s.ask(old, core.OpPut, strongBucket, s.value(), within(time.Second)))
+			}
+			s.run(100 * time.Millisecond)
+			s.moved(next)
+			s.made(next, "v2")
+			next.kill(true)
+			s.mend(old, s.w.nodes...)
+			s.moved(old)
+			s.shows(s.away(), "v2")
+			for _, c := range lost {
+				s.wait(c)
+			}
+		}},
 	{name: "F07 an old entry replicated anew", about: "an entry of an older epoch commits only beneath one of the present", draw: strongly,
-		tell: func(s *script) {
+		bugs: []plant.Bug{plant.StrongOldEpochCommits, plant.StrongNoPrevCheck}, tell: func(s *script) {
 			s.tame()
 			ms := append([]*node{s.lead()}, s.follow()...)
 			s.made(ms[0], "v0")
@@ -94,18 +110,26 @@ var strongStories = []story{
 			ms[0].start()
 			s.run(2 * time.Second)
 			s.name(ms[0])
+			epoch := s.epoch()
+			s.strongEdited(func(a, _ *node, m *strong.Message) *strong.Message { // b gets v1 anew, and nothing of the new epoch
+				c := *m
+				if a == ms[0] && m.Kind == strong.MsgAppend {
+					c.Entries = slices.DeleteFunc(slices.Clone(m.Entries), func(e *strong.Entry) bool { return e.Epoch == epoch })
+				}
+				return &c
+			})
 			s.run(2 * time.Second)
 			ms[0].kill(true)
+			s.w.onSend = nil
 			ms[2].start()
 			s.run(2 * time.Second)
-			s.name(ms[2])
-			s.run(2 * time.Second)
+			s.moved(ms[2])
 			s.wait(lost)
 			s.wait(other)
 			ms[0].start()
 		}},
 	{name: "F08 a primary numbers anew", about: "it sends before its own sync, dies, and gives no number of that epoch again", draw: strongly,
-		bugs: []plant.Bug{plant.StrongOwnUnsynced}, tell: func(s *script) {
+		bugs: []plant.Bug{plant.StrongOwnUnsynced, plant.StrongRestartLeads}, tell: func(s *script) {
 			s.tame()
 			old := s.lead()
 			s.made(old, "v0")
@@ -118,6 +142,7 @@ var strongStories = []story{
 			s.cut(old, has)
 			s.mend(old, lacks)
 			old.start()
+			s.until(10*time.Second, func() bool { return s.w.link(old, lacks).up })
 			s.run(time.Second)
 			again := s.ask(old, core.OpPut, strongBucket, "v2", within(time.Second))
 			s.wait(again)
@@ -126,32 +151,42 @@ var strongStories = []story{
 			s.moved(s.follow()[0])
 		}},
 	{name: "F13 an append of an epoch that was promised away", about: "it is refused, however late it comes", draw: strongly,
-		tell: func(s *script) {
+		bugs: []plant.Bug{plant.StrongOldEpoch}, tell: func(s *script) {
 			s.tame()
 			ms := append([]*node{s.lead()}, s.follow()...)
 			s.made(ms[0], "v0")
 			s.strongKept(ms[0], nil, strong.MsgAppend)
 			put := s.ask(ms[0], core.OpPut, strongBucket, "v1", within(time.Second))
 			s.run(50 * time.Millisecond)
+			s.cutOff(ms[0])
 			s.moved(ms[1])
 			s.made(ms[1], "v2")
+			s.mended(ms[0])
 			s.letGo()
 			s.run(time.Second)
 			s.wait(put)
 			s.shows(s.away(), "v2")
 		}},
-	{name: "F15 a follower restarts and leads", about: "it forgets nothing that it has acked, committed as far as it knows or not", draw: strongly, tell: func(s *script) {
-		ms := append([]*node{s.lead()}, s.follow()...)
-		for _, v := range values(5) {
-			s.made(ms[0], v)
-		}
-		ms[1].kill(true)
-		ms[1].start()
-		s.run(time.Second)
-		ms[0].kill(true)
-		s.failsOver(ms[0], 15*time.Second)
-		s.shows(s.away(), "w4")
-	}},
+	{name: "F15 a follower restarts and leads", about: "it forgets nothing that it has acked, committed as far as it knows or not", draw: strongly,
+		bugs: []plant.Bug{plant.StrongRestartTruncates}, tell: func(s *script) {
+			s.tame()
+			ms := append([]*node{s.lead()}, s.follow()...)
+			for _, v := range values(5) {
+				s.made(ms[0], v)
+			}
+			s.run(time.Second)
+			s.cutOff(ms[2])
+			s.strongLostAfter(ms[0], ms[1]) // it acks, and does not hear that it is committed
+			s.made(ms[0], "v1")
+			ms[1].kill(true)
+			ms[1].start()
+			s.run(time.Second)
+			ms[0].kill(true)
+			s.w.onSend = nil
+			s.mended(ms[2])
+			s.moved(ms[1])
+			s.shows(s.away(), "v1")
+		}},
 	{name: "F16 two judges", about: "two leaders of the group name a primary for one epoch, and one of them is too late", draw: strongly,
 		bugs: []plant.Bug{plant.StrongNoSwap, plant.StrongEpochKept}, tell: func(s *script) {
 			ms := s.follow()

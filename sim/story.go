@@ -29,7 +29,7 @@ func (w *World) tellEvent(n *node, e *core.Event) {
 	switch {
 	case e.Message != nil:
 		m := e.Message
-		w.note("%s <- %s %s p%d #%x %v", n.name, w.name(m.From), m.Kind, m.Partition, m.ID&0xffff, m.Reason)
+		w.note("%s <- %s %s p%d #%x %v%s", n.name, w.name(m.From), m.Kind, m.Partition, m.ID&0xffff, m.Reason, drawStrong(m))
 	case !e.Down.IsZero():
 		w.note("%s loses its connection to %s", n.name, w.name(e.Down))
 	case e.Synced != 0:
@@ -37,6 +37,13 @@ func (w *World) tellEvent(n *node, e *core.Event) {
 	case e.Loaded != nil:
 		w.note("%s has loaded %d rows", n.name, len(e.Loaded.Rows))
 	}
+}
+
+func drawStrong(m *core.Message) (out string) {
+	for _, sm := range m.Strong {
+		out += fmt.Sprintf("; %v", sm)
+	}
+	return out
 }
 
 var opNames = map[core.Op]string{core.OpGet: "GET", core.OpPut: "PUT", core.OpDelete: "DELETE", core.OpInspect: "INSPECT", core.OpList: "LIST"}

@@ -173,6 +173,9 @@ func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 			if w.Hard.Promised < v.hard.Promised {
 				t.wrong(p, "S2", "%s promises %d after %d", n.name, w.Hard.Promised, v.hard.Promised)
 			}
+			if w.Hard.Diverged && !v.hard.Diverged && t.w.probe.n[pValueRot]+t.w.probe.n[pStrongDamage] == 0 {
+				t.wrong(p, "D5", "%s finds its values wrong, and nothing was damaged", n.name)
+			}
 			if w.Hard.Generation != v.hard.Generation {
 				t.w.probe.hit(pSnapshot)
 				v.seen = w.Hard.Base.Index // what it had of the log before counts for nothing

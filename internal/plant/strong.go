@@ -9,6 +9,7 @@ const (
 	StrongOldEpoch           Bug = "strong-old-epoch"           // S2: Appends below the promise are taken
 	StrongConfirmAny         Bug = "strong-confirm-any"         // S2: rounds below the promise are agreed to
 	StrongRestartLeads       Bug = "strong-restart-leads"       // S3: a restarted primary continues its epoch
+	StrongRestartTruncates   Bug = "strong-restart-truncates"   // S8: a restarted store drops what it does not know to be committed
 	StrongNoPrevCheck        Bug = "strong-no-prev-check"       // S4: entries are taken though the one before does not fit
 	StrongShortTruncates     Bug = "strong-short-truncates"     // 3.3, 4: a late short Append truncates
 	StrongCommitUnmatched    Bug = "strong-commit-unmatched"    // S5: a follower commits beyond what the Append covers
@@ -81,7 +82,7 @@ const (
 func Strong() []Bug {
 	return []Bug{StrongAckUnsynced, StrongSealUnsynced, StrongOwnUnsynced, StrongOldEpoch, StrongConfirmAny, StrongRestartLeads,
 		StrongNoPrevCheck, StrongShortTruncates, StrongCommitUnmatched, StrongOldEpochCommits, StrongOneSetSeals, StrongOneSetCommits,
-		StrongLearnerCounts, StrongSuspectAttests, StrongNoPull, StrongLongestLog, StrongJointUnactivated, StrongNoBarrier, StrongNoBarrierWait,
+		StrongLearnerCounts, StrongRestartTruncates, StrongSuspectAttests, StrongNoPull, StrongLongestLog, StrongJointUnactivated, StrongNoBarrier, StrongNoBarrierWait,
 		StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongNoConfirm, StrongRoundBefore, StrongIndexUnconfirmed,
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
@@ -99,7 +100,10 @@ func StrongCluster() []Bug {
 // StrongTold are bugs of the machine that have a script in sim beside those of its own
 // model.
 func StrongTold() []Bug {
-	return []Bug{StrongAckUnsynced, StrongDedupeApplied, StrongExpiredRuns, StrongJointUnactivated, StrongLearnerCounts, StrongNoBarrierWait,
+	return []Bug{StrongSealUnsynced, StrongOldEpoch, StrongConfirmAny, StrongRestartLeads, StrongRestartTruncates, StrongNoPrevCheck, StrongShortTruncates, StrongCommitUnmatched,
+		StrongOldEpochCommits, StrongLongestLog, StrongRoundBefore, StrongIndexUnconfirmed, StrongIndexShared, StrongIndexIgnored, StrongPeekOpen, StrongPeekOne,
+		StrongPeekOldEpoch, StrongNoOverlay, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongExpiresEarly, StrongScrubBlind,
+		StrongSumIgnored, StrongNoBarrier, StrongDivergedServes, StrongDivergedLeads, StrongIDsRepeat, StrongAckUnsynced, StrongDedupeApplied, StrongExpiredRuns, StrongJointUnactivated, StrongLearnerCounts, StrongNoBarrierWait,
 		StrongNoCompletion, StrongNoCondition, StrongNoConfirm, StrongNoDedupe, StrongNoPull, StrongOneSetCommits, StrongOneSetSeals,
 		StrongOwnUnsynced, StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongUnknownIsNo,
 		StrongLeaseMono, StrongLeaseForgotten, StrongLeaseKept}

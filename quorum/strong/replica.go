@@ -88,6 +88,9 @@ func (r *Replica) restore(saved Saved) error {
 	if h.Applied < h.Base.Index || h.Commit < h.Applied || last < h.Commit {
 		return fmt.Errorf("strong partition: base %v, applied %d, commit %d, log to %d do not fit", h.Base, h.Applied, h.Commit, last)
 	}
+	if plant.Is(plant.StrongRestartTruncates) {
+		last = h.Commit
+	}
 	split := int(h.Applied - h.Base.Index)
 	r.log.head = append(r.log.head, saved.Log[:split]...)
 	for _, head := range r.log.head {
