@@ -126,7 +126,7 @@ func (e *engine) damaged() (n int) {
 }
 
 // rot changes one row of the leaf index (D5). The record is quarantined until it is
-// mended, so it is damage like another.
+// mended from the others, so it is damage like another: what only it had is lost.
 func (n *node) rot(r *rand.Rand) {
 	for _, o := range n.w.nodes {
 		if o.eng.damaged() > 0 {
@@ -140,6 +140,9 @@ func (n *node) rot(r *rand.Rand) {
 		return
 	}
 	k := keys[r.IntN(len(keys))]
+	if kt := n.w.truth.keys[truthKey(k)]; kt != nil {
+		n.w.truth.lostRow(n, kt, rows.records[k])
+	}
 	leaf := rows.leaves[k]
 	leaf.version ^= 1 << r.IntN(64)
 	rows.leaves[k] = leaf

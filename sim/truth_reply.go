@@ -132,6 +132,7 @@ func (t *truth) onDisk(a *attempt, r *core.Reply, began time.Duration) {
 	}
 	owners, all := 0, 0
 	need, counts := t.counting(a, r)
+	a.need = min(a.need, need) // as many may be lost: its coordinator's ring had fewer full owners
 	for _, m := range a.mints {
 		owners = max(owners, bits.OnesCount64(m.owners&counts))
 		all = max(all, bits.OnesCount64(m.owners&counts|m.stands))
