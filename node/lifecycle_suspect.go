@@ -81,7 +81,33 @@ func (l *lifecycle) spare(ctx context.Context, waited time.Duration) (bool, erro
 		l.say(slog.LevelError, "this node's store is damaged and keeps its data: its peers cannot stand for all of it yet", "reason", last)
 		return false, nil
 	}
+	if l.unfit() != nil && !voteSpared(l.self, l.voters(ctx), r, l.parts.Load().gossip.View().Alive) {
+		l.say(slog.LevelWarn, "this node's store is damaged and keeps its data: the Raft group needs its vote until another store has one", "store", l.self.Short())
+		return false, nil
+	}
 	return true, nil
+}
+
+// voteSpared tells whether the Raft group, whose voters are known, keeps a majority when self, which is suspect, is
+// set aside with its log. Of several such stores one goes after the other, in the order of
+// their ids, each once its predecessor's successor votes; were all to go at once, nobody
+// would be left to let the new ones in. A suspect store runs and votes until it goes.
+func voteSpared(self hashring.SID, voters []hashring.SID, r *hashring.Ring, alive func(hashring.SID) bool) bool {
+	if !contains(voters, self) {
+		return len(voters) > 0
+	}
+	left := 0
+	for _, v := range voters {
+		st, known := r.Store(v)
+		switch {
+		case v == self:
+		case known && st.State == hashring.StoreRetired, known && st.State == hashring.StoreSuspect && v.Compare(self) < 0:
+			return false
+		case known && st.State == hashring.StoreSuspect || alive(v):
+			left++
+		}
+	}
+	return left >= hashring.Majority(len(voters))
 }
 
 // markSuspect has the store taken out of service, everywhere at once.

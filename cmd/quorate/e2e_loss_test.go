@@ -141,6 +141,48 @@ func TestE2EForceFull(t *testing.T) {
 	}
 }
 
+// All three stores are damaged at once: nobody has anything to give the others, and they
+// begin anew one after the other, because the Raft group needs most of them meanwhile.
+func TestE2EForceFullOfNothing(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 3)
+	crowd(t, nodes, names("k", 300), change(http.MethodPut, strings.Repeat("value ", 50)))
+	for _, n := range nodes {
+		n.kill()
+		flipJournal(t, n.dir)
+	}
+	for _, n := range nodes {
+		n.start()
+	}
+	waitFor(t, "an operator gives all of it up", 3*readyWithin, func() error {
+		r := quorate(t, "repair", "force-full", "--yes", "--addrs", nodes[1].api)
+		if r.code != 0 || !strings.Contains(r.out, "the first new store, empty") {
+			return fmt.Errorf("exit %d: %s%s\n%s", r.code, r.out, r.err, must(t, http.MethodGet, "http://"+nodes[1].api+"/v1/cluster", "", 200, 503))
+		}
+		for _, n := range nodes {
+			if !strings.Contains(r.out, n.name+" (suspect)") {
+				t.Fatalf("%s", r.out)
+			}
+		}
+		return nil
+	})
+	for _, n := range nodes {
+		n.ready()
+	}
+	waitFor(t, "all are full, and empty", 3*readyWithin, func() error {
+		for name, n := range clusterNodes(t, nodes[0]) {
+			if n.State != "up" || n.Note != "" {
+				return fmt.Errorf("%s: %+v", name, n)
+			}
+		}
+		_, err := httpDo(t, http.MethodGet, "http://"+nodes[2].api+"/keys/k1", "", 404)
+		return err
+	})
+	fresh := names("new", 20)
+	crowd(t, nodes, fresh, change(http.MethodPut, "v"))
+	inSync(t, nodes[0], fresh, syncedWithin)
+}
+
 // Two of five nodes are gone for good, and with them a majority of some partitions'
 // members: what the third one has goes on when an operator says so, and not before.
 func TestE2ERecover(t *testing.T) {
