@@ -167,6 +167,34 @@ var strongMoves = []story{
 			s.served()
 		}
 	}},
+	{name: "primaries after a rolling restart", about: "they come back to the nodes that were restarted", draw: func(d *Draw) { strongly(d); d.Partitions = 12 }, tell: func(s *script) {
+		led := func() (least, most int) {
+			by := map[*node]int{}
+			for p := range s.w.auth.state.Partitions {
+				by[s.w.bySID[s.w.auth.state.Partitions[p].Primary]]++
+			}
+			least = len(s.w.auth.state.Partitions)
+			for _, n := range s.w.nodes {
+				least, most = min(least, by[n]), max(most, by[n])
+			}
+			return least, most
+		}
+		for _, n := range s.w.nodes {
+			n.kill(false)
+			s.run(5 * time.Second)
+			n.start()
+			s.run(5 * time.Second)
+		}
+		if least, most := led(); least > 0 {
+			s.fail("the node that was last leads %d, another %d", least, most)
+		}
+		s.run(90 * time.Second)
+		if least, most := led(); most > least+1 {
+			s.fail("after a while one node leads %d, another %d", least, most)
+		}
+		s.served()
+		s.made(s.a, "on")
+	}},
 	{name: "F41 a node with many primaries dies", about: "all of its partitions serve again within a bound", draw: func(d *Draw) { strongly(d); d.Partitions = 300 }, tell: func(s *script) {
 		old := s.w.nodes[0]
 		old.kill(true)

@@ -12,7 +12,7 @@ import (
 
 // Every bug there is stands in just one list, so that some test must find it.
 func TestListed(t *testing.T) {
-	listed := slices.Concat(All(), Core(), Strong())
+	listed := slices.Concat(All(), Core(), Strong(), Judge())
 	for i, b := range listed {
 		if slices.Contains(listed[:i], b) {
 			t.Errorf("%s is listed twice", b)

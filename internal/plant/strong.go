@@ -56,6 +56,7 @@ const (
 	StrongScrubBlind         Bug = "strong-scrub-blind"         // D5: a scrub does not compare what it has added up
 	StrongDivergedServes     Bug = "strong-diverged-serves"     // D5: a store whose values are wrong answers from them
 	StrongDivergedLeads      Bug = "strong-diverged-leads"      // D5: and leads
+	StrongSleeperSpeaks      Bug = "strong-sleeper-speaks"      // 3.5: a store that was not scheduled calls others silent
 	StrongIDsRepeat          Bug = "strong-ids-repeat"          // S10: a restarted replica takes answers to its former life's questions
 	StrongLeaseUnheld        Bug = "strong-lease-unheld"        // S11: a store promises a later epoch although its promise is lent
 	StrongLeaseForgotten     Bug = "strong-lease-forgotten"     // S11: a restarted store forgets that it was
@@ -87,7 +88,7 @@ func Strong() []Bug {
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
 		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongOwnClock, StrongClockBack, StrongSnapshotFuzzy,
-		StrongSnapshotGap, StrongLeavesStale, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads,
+		StrongSnapshotGap, StrongLeavesStale, StrongSleeperSpeaks, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads,
 		StrongLeaseUnheld, StrongLeaseForgotten, StrongLeaseUnsynced, StrongLeaseFromReceipt, StrongLeaseDrift, StrongLeaseMono, StrongLeaseOldClock,
 		StrongLeaseKept, StrongLeaseOneSet}
 }

@@ -157,6 +157,7 @@ func (c *Core) repairTick() {
 	r := &c.repair
 	r.pace.sample(c.now.Mono)
 	c.strongScrubTick()
+	c.strongSpreadTick()
 	if !r.on {
 		return
 	}

@@ -25,6 +25,7 @@ type strongs struct {
 	records  int     // effects in the batch before
 	stats    strongCounts
 	scrub    strongScrub
+	spread   strongSpread
 
 	peeks    map[uint64]peeker // questions of quorum reads, by their ids
 	lastPeek uint64

@@ -37,3 +37,18 @@ func (r *Replica) Distrust() {
 	}
 	r.forfeit = r.cfg.Primary == r.self
 }
+
+// Spare proposes that a member takes the role over, if it has all that is in the log here
+// and nothing waits: such a hand-over costs a seal. It tells whether it did.
+func (r *Replica) Spare(to hashring.SID) bool {
+	l := r.lead
+	if l == nil || !l.active || !r.cfg.Activated || len(l.pend) > 0 {
+		return false
+	}
+	p := l.peer(to)
+	if p == nil || !p.member || !p.full || p.differs || p.match < r.log.lastIndex() {
+		return false
+	}
+	r.propose(Spare, to)
+	return true
+}

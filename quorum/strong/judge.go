@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 // Judge turns what stores say of strong partitions into changes of the ring state. The
@@ -22,14 +23,19 @@ import (
 //	an epoch is not activated though majorities live  -> T1
 //	an operator moves the primary                     -> T1
 //	the sets are not the list                         -> learners, T2, T3; T4 when that hangs
+//	a primary has more than its share, all is quiet   -> T1 (judge_spread.go)
 //
 // A Judge is not safe for concurrent use.
 type Judge struct {
 	opts     JudgeOptions
 	dockets  map[uint32]*docket
 	stalled  map[hashring.SID]time.Duration // when a store last said that its disk hangs
-	failover pace                           // of T1
-	moves    pace                           // of T2
+	suspects map[hashring.SID]*suspect
+	failover pace          // of T1
+	moves    pace          // of T2
+	spreader pace          // of T1 that spread primaries
+	unrest   time.Duration // when something last failed or was changed by others
+	begun    bool
 	next     time.Duration
 }
 
@@ -47,8 +53,17 @@ type JudgeOptions struct {
 	// 0: 30 s.
 	CoolOff time.Duration
 	// Stuck is how long an epoch may stay without activation while a majority of every set
-	// is alive. 0: 5 s.
-	Stuck time.Duration
+	// is alive. It doubles with each change of a partition that has not become active
+	// since, up to StuckMost, and grows by as much with every 512 partitions that are not
+	// active: those take longer together. 0: 5 s, 20 s.
+	Stuck, StuckMost time.Duration
+	// Doubt is how long a primary whose store was deposed by a false alarm before must be
+	// called silent. It doubles with each further one, up to DoubtMost. 0: 2 s, 16 s.
+	Doubt, DoubtMost time.Duration
+	// Quiet is how long nothing must have failed before primaries are spread, SpreadRate
+	// how many of them are moved in a second. 0: 30 s, 4.
+	Quiet      time.Duration
+	SpreadRate int
 	// Abort is how long a joint epoch may, before its new set is given up. 0: 20 s.
 	Abort time.Duration
 	// Rate is how many primaries are named in a second, after Burst at once: a dead store's
@@ -73,6 +88,9 @@ const (
 	maxVoices = 2 * hashring.MaxReplicas
 	// maxLevel bounds the doublings of Spacing.
 	maxLevel = 16
+	// stuckTogether partitions without activation at a time add Stuck to the patience with
+	// each of them: at 4,096 a store opens, seals and syncs hundreds of times as many.
+	stuckTogether = 512
 	// commandRoom is what one command's changes may take of hashring.MaxCommandBytes as
 	// text; changeBytes and storeBytes are the most that one change and each store named
 	// in it take.
@@ -88,6 +106,11 @@ func (o JudgeOptions) filled() JudgeOptions {
 	or(&o.Calm, 4*time.Second)
 	or(&o.CoolOff, 30*time.Second)
 	or(&o.Stuck, 5*time.Second)
+	or(&o.StuckMost, 20*time.Second)
+	or(&o.Doubt, 2*time.Second)
+	or(&o.DoubtMost, 16*time.Second)
+	or(&o.Quiet, 30*time.Second)
+	or(&o.SpreadRate, 4)
 	or(&o.Abort, 20*time.Second)
 	or(&o.Rate, 512)
 	or(&o.Burst, 512)
@@ -99,8 +122,8 @@ func (o JudgeOptions) filled() JudgeOptions {
 // NewJudge makes the Judge of one term of leadership.
 func NewJudge(o JudgeOptions) *Judge {
 	o = o.filled()
-	return &Judge{opts: o, dockets: map[uint32]*docket{}, stalled: map[hashring.SID]time.Duration{},
-		failover: newPace(o.Rate, o.Burst), moves: newPace(o.MoveRate, o.MoveRate)}
+	return &Judge{opts: o, dockets: map[uint32]*docket{}, stalled: map[hashring.SID]time.Duration{}, suspects: map[hashring.SID]*suspect{},
+		failover: newPace(o.Rate, o.Burst), moves: newPace(o.MoveRate, o.MoveRate), spreader: newPace(o.SpreadRate, o.SpreadRate)}
 }
 
 // Take hears a word. Words of stores that have no say, or of other epochs, are harmless.
@@ -111,6 +134,9 @@ func (j *Judge) Take(now time.Duration, w Word) {
 	d := j.docket(w.Partition)
 	if w.Epoch < d.epoch {
 		return
+	}
+	if s := j.suspects[w.From]; s != nil {
+		s.spoke = true
 	}
 	v := d.voice(w.From)
 	v.at, v.last, v.full = now, w.Last, w.Full
@@ -124,6 +150,8 @@ func (j *Judge) Take(now time.Duration, w Word) {
 		d.out = o
 	case LearnerReady:
 		d.learned(o)
+	case Spare:
+		d.spare = o
 	case Stalled:
 		if len(j.stalled) < hashring.MaxStores {
 			j.stalled[w.From] = now
@@ -170,6 +198,7 @@ const (
 	toSettle // T3, T4
 	toJoin   // T2
 	toLearn
+	toSpread // T1 that nobody is in need of
 )
 
 // Changes gives what is to be committed now as one command: ascending by partition, a
@@ -179,7 +208,13 @@ const (
 func (j *Judge) Changes(now time.Duration, st *hashring.State, alive func(hashring.SID) bool) []hashring.StrongChange {
 	j.next = 0
 	j.cool(now)
+	if !j.begun { // what a former judge saw fail is not known
+		j.begun = true
+		j.restless(now)
+	}
 	c := &court{Judge: j, now: now, st: st, alive: alive, busy: -1}
+	c.inactive = inactive(st)
+	c.learn()
 	var all []finding
 	for p := range st.Partitions {
 		part := &st.Partitions[p]
@@ -187,7 +222,9 @@ func (j *Judge) Changes(now time.Duration, st *hashring.State, alive func(hashri
 			continue
 		}
 		d := j.docket(uint32(p))
-		d.observe(now, part.Strong, &j.opts)
+		if d.observe(now, part.Strong, &j.opts) {
+			j.restless(now)
+		}
 		if f, ok := c.decide(d, uint32(p), part); ok {
 			f.Partition, f.Epoch = uint32(p), part.Strong.Epoch
 			all = append(all, f)
@@ -205,10 +242,20 @@ func (j *Judge) cool(now time.Duration) {
 	}
 }
 
+// inactive counts the partitions whose primary has not taken its role.
+func inactive(st *hashring.State) (n int) {
+	for p := range st.Partitions {
+		if cfg := st.Partitions[p].Strong; cfg != nil && !cfg.Activated {
+			n++
+		}
+	}
+	return n
+}
+
 // spaced tells whether the partition's last change is long enough ago.
 func (j *Judge) spaced(now time.Duration, d *docket) bool {
 	level := d.levelAt(now, &j.opts)
-	if level == 0 {
+	if level == 0 || plant.Is(plant.JudgeUnspaced) {
 		return true
 	}
 	wait := d.since + min(j.opts.Spacing<<(level-1), j.opts.SpacingMost)
@@ -220,16 +267,19 @@ func (j *Judge) spaced(now time.Duration, d *docket) bool {
 }
 
 // fresh tells whether a word of time at still counts.
-func (j *Judge) fresh(now, at time.Duration) bool { return now-at < j.opts.Window }
+func (j *Judge) fresh(now, at time.Duration) bool {
+	return now-at < j.opts.Window || plant.Is(plant.JudgeOldWords)
+}
 
 // court is one sitting.
 type court struct {
 	*Judge
-	now   time.Duration
-	st    *hashring.State
-	alive func(hashring.SID) bool
-	led   map[hashring.SID]int // partitions that each store leads, those named now included
-	busy  int                  // partitions with live learners or joint sets; -1: not counted yet
+	now               time.Duration
+	st                *hashring.State
+	alive             func(hashring.SID) bool
+	led               map[hashring.SID]int // partitions that each store leads, those named now included
+	busy              int                  // partitions with live learners or joint sets; -1: not counted yet
+	inactive, spreads int                  // partitions that are not active; that are spread in this sitting
 }
 
 // decide finds the one change that a partition needs most.
@@ -247,12 +297,19 @@ func (c *court) decide(d *docket, p uint32, part *hashring.Partition) (finding, 
 		return finding{hashring.StrongChange{Kind: hashring.StrongActivate}, toActivate}, true
 	}
 	if f, ok := c.primary(d, p, part); ok {
+		c.restless(c.now)
 		return f, true
 	}
 	if said != "" || !cfg.Activated && len(cfg.Sets) == 1 || !c.spaced(c.now, d) {
 		return finding{}, false // sets are changed in quiet partitions
 	}
-	return c.sets(d, part)
+	if f, ok := c.sets(d, part); ok {
+		return f, true
+	}
+	if to, ok := c.spread(d, p, part); ok {
+		return finding{hashring.StrongChange{Kind: hashring.StrongPrimary, Primary: to}, toSpread}, true
+	}
+	return finding{}, false
 }
 
 // fit takes the most urgent findings that one command has room for.
@@ -275,7 +332,7 @@ func (c *court) fit(all []finding) []hashring.StrongChange {
 			continue
 		}
 		d := c.dockets[f.Partition]
-		d.said.epoch, d.said.kind, d.said.at = f.Epoch, f.Kind, c.now
+		d.said.epoch, d.said.kind, d.said.at, d.said.spread = f.Epoch, f.Kind, c.now, all[i].class == toSpread
 		out = append(out, *f)
 	}
 	slices.SortFunc(out, func(a, b hashring.StrongChange) int { return cmp.Compare(a.Partition, b.Partition) })
@@ -289,6 +346,8 @@ func (c *court) allowed(class int) bool {
 		return c.failover.take(c.now)
 	case toJoin:
 		return c.moves.take(c.now)
+	case toSpread:
+		return c.spreader.take(c.now)
 	}
 	return true
 }

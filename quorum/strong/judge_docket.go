@@ -5,23 +5,29 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 // docket is what is remembered of a partition.
 type docket struct {
-	epoch  uint64        // that the ring state had when it was last looked at
-	since  time.Duration // when it began, as far as is known here
-	joint  time.Duration // when the joint configuration began, over all its epochs; 0: it is none
-	level  int           // doublings of Spacing when it began
-	heard  []voice
-	active order // Activate: by
-	out    order // AskOut: by, for
-	ready  []order
-	move   order // an operator's: for
-	said   struct {
-		epoch uint64
-		kind  hashring.StrongKind
-		at    time.Duration
+	epoch   uint64        // that the ring state had when it was last looked at
+	since   time.Duration // when it began, as far as is known here
+	joint   time.Duration // when the joint configuration began, over all its epochs; 0: it is none
+	level   int           // doublings of Spacing when it began
+	calm    time.Duration // since when it is active; 0: it is not
+	doubt   time.Duration // since when its primary is called silent and speaks; 0: it is not
+	doubted time.Duration // when that was last so
+	heard   []voice
+	active  order // Activate: by
+	out     order // AskOut: by, for
+	ready   []order
+	move    order // an operator's: for
+	spare   order // Spare: by, for
+	said    struct {
+		epoch  uint64
+		kind   hashring.StrongKind
+		at     time.Duration
+		spread bool
 	}
 }
 
@@ -74,8 +80,9 @@ func (d *docket) learned(o order) {
 	d.ready = append(d.ready, o)
 }
 
-// observe notes the configuration that the ring state has.
-func (d *docket) observe(now time.Duration, cfg *hashring.StrongConfig, o *JudgeOptions) {
+// observe notes the configuration that the ring state has, and tells whether that is news
+// of anything but a primary that was spread.
+func (d *docket) observe(now time.Duration, cfg *hashring.StrongConfig, o *JudgeOptions) (news bool) {
 	switch {
 	case len(cfg.Sets) == 1:
 		d.joint = 0
@@ -83,24 +90,37 @@ func (d *docket) observe(now time.Duration, cfg *hashring.StrongConfig, o *Judge
 		d.joint = max(now, 1)
 	}
 	if cfg.Epoch == d.epoch {
-		return
+		if cfg.Activated && d.calm == 0 {
+			d.calm = max(now, 1)
+		}
+		return false
 	}
+	at := now
 	if d.epoch != 0 {
+		news = d.said.epoch != d.epoch || !d.said.spread
 		ours := d.said.epoch == d.epoch && d.said.kind != hashring.StrongActivate && d.said.kind != hashring.StrongLearners
 		if ours {
-			now = d.said.at
+			at = d.said.at
 		}
-		d.level = d.levelAt(now, o)
+		d.level = d.levelAt(at, o)
 		if !ours || d.said.kind == hashring.StrongPrimary {
 			d.level = min(d.level+1, maxLevel)
 		}
 	}
-	d.epoch, d.since = cfg.Epoch, now
+	d.epoch, d.since, d.calm, d.doubt = cfg.Epoch, at, 0, 0
+	if cfg.Activated {
+		d.calm = max(now, 1)
+	}
+	return news
 }
 
-// levelAt is the number of doublings that are left.
+// levelAt is the number of doublings that are left. Only a partition that is served is
+// calm: one that never becomes active between its changes has no rest from them.
 func (d *docket) levelAt(now time.Duration, o *JudgeOptions) int {
-	return max(0, d.level-int((now-d.since)/o.Calm))
+	if d.calm == 0 && !plant.Is(plant.JudgeCalmAlways) {
+		return d.level
+	}
+	return max(0, d.level-max(0, int((now-max(d.calm, d.since))/o.Calm)))
 }
 
 // pace allows so many things a second, and a burst of them after a rest.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 // primary is T1, if the partition needs another primary and somebody can be named.
@@ -31,6 +32,9 @@ func (c *court) primary(d *docket, p uint32, part *hashring.Partition) (finding,
 	if !ok || to == part.Primary && why != asked {
 		c.wake(c.now + again) // somebody may come back
 		return finding{}, false
+	}
+	if why == silent {
+		c.depose(part.Primary)
 	}
 	c.name(to)
 	return finding{hashring.StrongChange{Kind: hashring.StrongPrimary, Primary: to}, toLead}, true
@@ -58,12 +62,12 @@ func (c *court) complaint(d *docket, part *hashring.Partition) why {
 		return hung
 	case !c.serves(part.Primary):
 		return gone
-	case everySet(cfg, func(s hashring.SID) bool { return c.callsSilent(d, s, cfg.Epoch) }):
+	case c.silenced(d, part):
 		return silent
 	case cfg.Activated:
 		return none
-	case c.now < d.since+c.opts.Stuck:
-		c.wake(d.since + c.opts.Stuck)
+	case c.now < d.since+c.stuckFor(d):
+		c.wake(d.since + c.stuckFor(d))
 		return none
 	}
 	return stuck
@@ -128,6 +132,9 @@ func (c *court) choose(d *docket, from []hashring.SID, deposed, prefer hashring.
 			n.last = Position{^uint64(0), ^uint64(0)}
 		}
 		_, stalls := c.stalled[sid]
+		if plant.Is(plant.JudgeNoCoolOff) {
+			stalls = false
+		}
 		n.stalled, n.deposed, n.leaving = bit(stalls), bit(sid == deposed), bit(state == hashring.StoreDraining)
 		if sid == prefer {
 			n.led = -1
@@ -140,6 +147,9 @@ func (c *court) choose(d *docket, from []hashring.SID, deposed, prefer hashring.
 }
 
 func (a *candidate) compare(b *candidate) int {
+	if plant.Is(plant.JudgeLongestLog) {
+		return cmp.Or(cmp.Compare(a.stalled, b.stalled), cmp.Compare(a.deposed, b.deposed), cmp.Compare(b.last.Index, a.last.Index), a.sid.Compare(b.sid))
+	}
 	return cmp.Or(cmp.Compare(a.stalled, b.stalled), cmp.Compare(a.deposed, b.deposed), cmp.Compare(a.leaving, b.leaving),
 		b.last.Compare(a.last), cmp.Compare(a.led, b.led), a.sid.Compare(b.sid))
 }

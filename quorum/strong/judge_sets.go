@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/quoratedb/quorate/hashring"
+	"github.com/quoratedb/quorate/internal/plant"
 )
 
 // sets brings a partition's sets to its replica list, one step at a time: the stores that
@@ -92,7 +93,7 @@ func (c *court) nextSet(d *docket, part *hashring.Partition, missing []hashring.
 	var next []hashring.SID
 	for _, sid := range part.Replicas {
 		switch {
-		case slices.Contains(set, sid), c.ready(d, part, sid):
+		case slices.Contains(set, sid), c.ready(d, part, sid) || plant.Is(plant.JudgeUnready) && slices.Contains(missing, sid):
 			next = append(next, sid)
 		case slices.Contains(missing, sid) && c.alive(sid):
 			return nil, false

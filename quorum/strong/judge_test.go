@@ -175,6 +175,7 @@ func TestJudgeLeavesHangingDisksOut(t *testing.T) {
 	fail()
 	b.want("within the cool-off the longer log does not count", fmt.Sprintf("%d:primary c", p))
 	b.wait(20 * time.Second)
+	clear(b.j.suspects) // b has lived all the time, and was called silent
 	fail()
 	b.want("after it", fmt.Sprintf("%d:primary a", p))
 	// Nobody else can be named: c's word is of a store that has forgotten.
@@ -183,6 +184,7 @@ func TestJudgeLeavesHangingDisksOut(t *testing.T) {
 	b.word(Word{Partition: uint32(p), Kind: Silent, From: sidOf("a"), Last: Position{1, 10}, Full: true})
 	b.word(Word{Partition: uint32(p), Kind: Silent, From: sidOf("c"), Last: Position{1, 9}})
 	b.dead["b"] = true
+	clear(b.j.suspects)
 	b.want("nobody else", fmt.Sprintf("%d:primary a", p))
 }
 
@@ -200,6 +202,7 @@ func TestJudgeBoundsFailovers(t *testing.T) {
 		t.Fatalf("a leads %d partitions", len(lost))
 	}
 	b.dead["a"] = true
+	b.wait(3 * time.Second) // the dead say nothing any more
 	began, named, at := b.now, 0, []int{}
 	led := map[hashring.SID]int{}
 	for named < len(lost) {
@@ -243,8 +246,11 @@ func TestJudgeSpacesChanges(t *testing.T) {
 	b := newBench(t, 1, 3, "abc")
 	fail := func() {
 		for _, s := range "abc" {
-			b.say(0, Silent, string(s), "")
+			if sidOf(string(s)) != b.st.Partitions[0].Primary {
+				b.say(0, Silent, string(s), "")
+			}
 		}
+		clear(b.j.suspects) // the next one is dead
 	}
 	// waited is how long the next change takes, asked every 10 ms.
 	waited := func() time.Duration {
@@ -270,15 +276,23 @@ func TestJudgeSpacesChanges(t *testing.T) {
 		}
 	}
 	b.wait(time.Minute)
+	if w := waited(); w != 8*time.Second && w != 0 { // since: it has failed all the time
+		t.Errorf("after a minute in which it was not served: %v", w)
+	}
+	serve := func() { b.activate(); b.changes() }
+	serve()
+	b.wait(time.Minute)
 	if w := waited(); w != 0 {
 		t.Errorf("after a quiet minute: %v", w)
 	}
+	serve()
 	b.wait(30 * time.Second)
 	for range 20 { // a kill every Tfail and Calm
 		b.wait(6 * time.Second)
 		if w := waited(); w > 0 {
 			t.Fatalf("a failover every six seconds waits %v", w)
 		}
+		serve()
 	}
 }
 

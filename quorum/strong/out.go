@@ -79,10 +79,13 @@ const (
 	LearnerReady
 	// Stalled: this store's disk hangs; it should lead nothing for a while.
 	Stalled
+	// Spare: the primary of Epoch leads more than its share, and Prefer, which leads less,
+	// has its whole log.
+	Spare
 )
 
 func (k ProposalKind) String() string {
-	return [...]string{"none", "activate", "silent", "ask_out", "learner_ready", "stalled", "unknown"}[min(k, 6)]
+	return [...]string{"none", "activate", "silent", "ask_out", "learner_ready", "stalled", "spare", "unknown"}[min(k, 7)]
 }
 
 // Proposal to the Raft group. It is repeated until the configuration changes.

@@ -40,6 +40,7 @@ type Replica struct {
 	heardAt   time.Duration
 	saidAt    time.Duration // last Silent or AskOut
 	stalledAt time.Duration // last Stalled
+	wakeAt    time.Duration // when this store wanted its next step; 0: at no time
 	expireMS  int64         // completion records stamped before may go already
 	safe      uint64        // every store that holds the log has applied this much
 
@@ -121,6 +122,18 @@ func (r *Replica) Begin(now Now, seq uint64) {
 	}
 	r.before, r.now, r.seq = r.now, now, seq
 	r.out = Out{}
+	if r.wakeAt != 0 && now.Mono >= r.wakeAt+r.opts.Silence/2 && !plant.Is(plant.StrongSleeperSpeaks) {
+		r.overslept()
+	}
+}
+
+// overslept: this store was not scheduled for a good while, so it is not the one to say
+// that others were silent, or that nobody hears it. Its patience begins again.
+func (r *Replica) overslept() {
+	r.heardAt = r.now.Mono
+	if r.lead != nil {
+		r.lead.began = r.now.Mono
+	}
 }
 
 // Synced tells that the batches up to seq are durable.
@@ -199,6 +212,7 @@ func (r *Replica) Finish() Out {
 	r.askReadIndex()
 	r.flush()
 	r.stage()
+	r.wakeAt = r.out.Wake
 	return r.out
 }
 

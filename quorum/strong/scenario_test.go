@@ -114,6 +114,8 @@ type actor struct {
 	sleeps  bool  // its machine is suspended: what comes waits, and one of its clocks stands still
 	slept   time.Duration
 	inbox   []func()
+	asleep  bool // it is not scheduled; what comes waits in mail
+	mail    []posted
 }
 
 func (st *stage) say(format string, args ...any) { fmt.Fprintf(&st.out, format+"\n", args...) }
@@ -140,6 +142,8 @@ func init() {
 		"config":    (*stage).config, // epoch, primary, sets; who of: hears it
 		"activated": (*stage).activated,
 		"clock":     (*stage).clock,
+		"halt":      func(st *stage, w []string) { st.at(w[0]).asleep = true },
+		"rouse":     (*stage).rouse,
 		"put":       func(st *stage, w []string) { st.submit(OpPut, w) },
 		"delete":    func(st *stage, w []string) { st.submit(OpDelete, w) },
 		"add":       func(st *stage, w []string) { st.submit(OpIncrement, w) },
@@ -332,6 +336,14 @@ func (st *stage) clock(w []string) {
 	st.at(w[0]).skew = off.Milliseconds()
 }
 
+// rouse: a store is scheduled again. Its timers come before its mail.
+func (st *stage) rouse(w []string) {
+	a := st.at(w[0])
+	a.asleep = false
+	a.step(func() {})
+	st.flight, a.mail = append(st.flight, a.mail...), nil
+}
+
 func (st *stage) link(what string, w []string) {
 	for _, l := range w {
 		st.links[l] = what
@@ -387,7 +399,7 @@ func (st *stage) pass(w []string) {
 				a.slept += st.now - before
 				continue
 			}
-			if a.r != nil && a.wake != 0 && a.wake <= a.time().Mono {
+			if a.r != nil && !a.asleep && a.wake != 0 && a.wake <= a.time().Mono {
 				a.step(func() {})
 			}
 			if a.r != nil && a.quorum != nil {
@@ -487,7 +499,10 @@ func (st *stage) settle() {
 		case st.syncOne():
 		case len(st.flight) > 0:
 			p := st.flight[0]
-			st.flight = st.flight[1:]
+			if st.flight = st.flight[1:]; p.to.asleep {
+				p.to.mail = append(p.to.mail, p)
+				continue
+			}
 			p.to.receive(p)
 		default:
 			return
