@@ -35,7 +35,7 @@ type forwardOp struct {
 
 func (c *Core) startForward(to origin, r *Request, pl plan) {
 	c.stats.Forwards++
-	o := &forwardOp{origin: to, req: r, plan: pl, deadline: c.deadlineOf(r)}
+	o := &forwardOp{origin: to, maybe: to.maybe, req: r, plan: pl, deadline: c.deadlineOf(r)}
 	for _, s := range pl.full {
 		if s != c.cfg.Self {
 			o.left = append(o.left, s)

@@ -89,3 +89,29 @@ func TestAWriteBackIsPlannedAnew(t *testing.T) {
 	}
 	w.expect("b has it", w.has("b", "strict", "k"), "v2")
 }
+
+// A forward that an owner may have taken stays one when it is planned anew: nobody may say
+// not_applied of it any more (E16).
+func TestAForwardPlannedAnewMayHaveBeenTaken(t *testing.T) {
+	w := newWorld(t, "abcde", 1)
+	w.fate = cut(hold, "d", "a", MsgForward)
+	w.startPut("d", "strict", "k", "v")
+	c := w.node("d").core
+	forwards := func() (out []*forwardOp) {
+		for _, op := range c.ops {
+			if o, ok := op.(*forwardOp); ok {
+				out = append(out, o)
+			}
+		}
+		return out
+	}
+	before := forwards()
+	if len(before) != 1 {
+		t.Fatalf("%d forwards", len(before))
+	}
+	before[0].maybe = true
+	before[0].replan(c)
+	if after := forwards(); len(after) != 1 || after[0] == before[0] || !after[0].maybe {
+		t.Errorf("it has forgotten: %+v", after)
+	}
+}
