@@ -54,6 +54,7 @@ var strongLeases = []story{
 			}
 			s.run(300 * time.Millisecond) // and is confirmed
 			s.name(next[0])
+			s.run(50 * time.Millisecond) // and has heard of it
 			c := s.ask(next[0], core.OpPut, strongBucket, "b")
 			written := func() bool { return c.done && c.reply != nil && c.reply.Outcome == core.Applied }
 			s.w.runUntil(s.w.now+500*time.Millisecond, written)
