@@ -105,7 +105,7 @@ func (s *shard) step(events []core.Event) {
 		n.fallIll(r.Damage)
 	}
 	w.truth.stepped(s, r)
-	w.strong.stepped(n, r.Batch)
+	w.strong.stepped(n, s.core, r.Batch)
 	n.said(r.Words)
 	if r.Batch != nil {
 		s.pending = append(s.pending, r.Batch)

@@ -140,6 +140,22 @@ var strongClients = []story{
 		}
 		s.wait(put)
 	}},
+	{name: "F38 power cut while values are held", about: "a start carries out again what has no row yet", draw: strongly, bugs: []plant.Bug{plant.StrongHeldBehind}, tell: func(s *script) {
+		s.made(s.lead(), "v1")
+		s.run(5 * time.Second)
+		s.made(s.lead(), "v2")
+		s.run(300 * time.Millisecond) // all have applied it
+		s.moved(s.follow()[0])        // and all promise the next epoch
+		s.run(200 * time.Millisecond)
+		for _, n := range s.w.nodes {
+			n.kill(true)
+		}
+		for _, n := range s.w.nodes {
+			n.start()
+		}
+		s.served()
+		s.shows(s.away(), "v2")
+	}},
 	{name: "F42 an eventual write into a strong key", about: "a replica takes none, nor a hint", draw: strongly, bugs: []plant.Bug{plant.StrongTakesWrites}, tell: func(s *script) {
 		s.made(s.lead(), "v1")
 		o := object(1, "v2")

@@ -139,9 +139,9 @@ func (r *strongRows) lastIndex() uint64 {
 
 // stepped looks at what a step staged for strong partitions. It is called before the
 // engine knows of it, so that views begin from what was there before.
-func (t *strongTruth) stepped(n *node, b *core.Batch) {
+func (t *strongTruth) stepped(n *node, c *core.Core, b *core.Batch) {
 	if b == nil {
-		return
+		b = &core.Batch{}
 	}
 	for from := 0; from < len(b.Strong); {
 		p, to := b.Strong[from].Partition, from+1
@@ -151,6 +151,12 @@ func (t *strongTruth) stepped(n *node, b *core.Batch) {
 		t.staged(n, p, b.Strong[from:to])
 		from = to
 	}
+	c.StrongCommits(func(p uint32, commit uint64) {
+		if v := t.view(n, p); commit > v.hard.Commit { // what is held back says so later
+			v.hard.Commit = commit
+			t.committed(n, p, v)
+		}
+	})
 }
 
 func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {

@@ -57,6 +57,7 @@ const (
 	StrongDivergedServes     Bug = "strong-diverged-serves"     // D5: a store whose values are wrong answers from them
 	StrongDivergedLeads      Bug = "strong-diverged-leads"      // D5: and leads
 	StrongSleeperSpeaks      Bug = "strong-sleeper-speaks"      // 3.5: a store that was not scheduled calls others silent
+	StrongCarriesHalf        Bug = "strong-carries-half"        // S12: lazy values reach the disk without how much is applied
 	StrongIDsRepeat          Bug = "strong-ids-repeat"          // S10: a restarted replica takes answers to its former life's questions
 	StrongLeaseUnheld        Bug = "strong-lease-unheld"        // S11: a store promises a later epoch although its promise is lent
 	StrongLeaseForgotten     Bug = "strong-lease-forgotten"     // S11: a restarted store forgets that it was
@@ -88,7 +89,7 @@ func Strong() []Bug {
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
 		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
 		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongOwnClock, StrongClockBack, StrongSnapshotFuzzy,
-		StrongSnapshotGap, StrongLeavesStale, StrongSleeperSpeaks, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads,
+		StrongSnapshotGap, StrongCarriesHalf, StrongLeavesStale, StrongSleeperSpeaks, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads,
 		StrongLeaseUnheld, StrongLeaseForgotten, StrongLeaseUnsynced, StrongLeaseFromReceipt, StrongLeaseDrift, StrongLeaseMono, StrongLeaseOldClock,
 		StrongLeaseKept, StrongLeaseOneSet}
 }

@@ -9,6 +9,7 @@ const (
 	StrongSyncedAhead Bug = "strong-synced-ahead" // D1: what is staged counts as synced with the batch before
 	StrongUnconfirmed Bug = "strong-unconfirmed"  // D6: a start that nobody confirmed promises and attests
 	StrongOverlayGone Bug = "strong-overlay-gone" // D1: what is staged is not looked at
+	StrongHeldBehind  Bug = "strong-held-behind"  // S12: how much is applied is durable before what is
 	StrongIDDropped   Bug = "strong-id-dropped"   // S12: a forwarded write goes without its request id
 	StrongReadsHere   Bug = "strong-reads-here"   // S10: a member answers the reads that it is to forward to the primary
 	// D4, S6: what cannot be read of a partition at a start is taken for nothing.
@@ -18,5 +19,5 @@ const (
 // StrongCore lists them.
 func StrongCore() []Bug {
 	return []Bug{StrongResends, StrongCopyIsNo, StrongTakesWrites, StrongGateIgnored, StrongSyncedAhead, StrongUnconfirmed, StrongOverlayGone,
-		StrongIDDropped, StrongReadsHere, StrongDamageIsBlank}
+		StrongHeldBehind, StrongIDDropped, StrongReadsHere, StrongDamageIsBlank}
 }

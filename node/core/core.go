@@ -195,9 +195,10 @@ func (c *Core) Step(now Now, events []Event) *Ready {
 	c.fireTimers()
 	c.strongDue()
 	c.strongFinish()
+	c.strongCarry()
 	c.repairPump()
 	c.closeBatch()
-	c.ready.Deadline = soonest(c.timers.next(), c.strong.wakes.next())
+	c.ready.Deadline = soonest(soonest(c.timers.next(), c.strong.wakes.next()), c.strongCarryBy())
 	return &c.ready
 }
 

@@ -25,7 +25,8 @@ type staged struct {
 	gen    uint64
 	seq    uint64
 	name   string
-	times  int // in the queue
+	times  int // in the queue, and one more while it is held
+	held   int // its place among what a strong partition holds, from 1; 0: it is not held
 }
 
 type settling struct {

@@ -26,6 +26,8 @@ type strongs struct {
 	stats    strongCounts
 	scrub    strongScrub
 	spread   strongSpread
+	holding  fifo[holding] // partitions that hold rows, the longest first
+	held     int           // bytes of them
 
 	peeks    map[uint64]peeker // questions of quorum reads, by their ids
 	lastPeek uint64
@@ -65,6 +67,7 @@ type strongPart struct {
 	leads  bool          // as of its last step
 	wake   time.Duration // wants a step by then; 0: never
 	at     int           // in wakes
+	held   held          // applied, and in no batch yet
 }
 
 // strongRing takes what has changed in the ring state. A store that is not confirmed
@@ -235,6 +238,9 @@ func (c *Core) strongDone(sp *strongPart, out *strong.Out) {
 			c.strong.unsynced = append(c.strong.unsynced, sp)
 		}
 	}
+	if sp.full() {
+		sp.carry()
+	}
 	c.strongSend(sp.id, out.Sends)
 	for i := range out.Loads {
 		c.strongLoad(sp, &out.Loads[i])
@@ -274,9 +280,13 @@ func (c *Core) strongWords(sp *strongPart, proposals []strong.Proposal) {
 // by the machine's own bound, and a receiver waits for each.
 func (c *Core) strongLoad(sp *strongPart, l *strong.Load) {
 	token := l.Token
-	c.load(Load{Kind: LoadStrong, Partition: sp.id, Part: l.Part, Generation: l.Generation, After: l.After, MaxRows: l.Rows, MaxBytes: l.Bytes}, func(in *Loaded) {
-		c.touchStrong(sp)
-		sp.r.Loaded(token, in.Strong, in.Next, in.More, in.Err)
+	load := Load{Kind: LoadStrong, Partition: sp.id, Part: l.Part, Generation: l.Generation, After: l.After, MaxRows: l.Rows, MaxBytes: l.Bytes}
+	sp.carry()
+	c.whenDurable(c.lastSeq, func() {
+		c.load(load, func(in *Loaded) {
+			c.touchStrong(sp)
+			sp.r.Loaded(token, in.Strong, in.Next, in.More, in.Err)
+		})
 	})
 }
 

@@ -146,3 +146,13 @@ func strongRow(s hashring.SID, m, best *strong.Message) InspectRow {
 	row.InSync = m.Value.Live() == best.Value.Live() && (!m.Value.Live() || m.Value.Version == best.Value.Version)
 	return row
 }
+
+// StrongCommits tells how much of each strong partition's log is committed, as far as
+// this store knows, to those who watch it: its batches say so only later.
+func (c *Core) StrongCommits(tell func(p uint32, commit uint64)) {
+	for _, id := range sortedKeys(c.strong.parts) {
+		if sp := c.strong.parts[id]; sp.r != nil {
+			tell(id, sp.r.Commit())
+		}
+	}
+}

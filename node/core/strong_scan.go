@@ -3,7 +3,7 @@ package core
 import "github.com/quoratedb/quorate/quorum"
 
 // onStrongScan (member): one slice of the partition's live keys, as it has applied them.
-// Slices are read from the disk, so what is staged is waited for: a write that this
+// Slices are read from the disk, so what is held or staged is waited for: a write that this
 // primary has answered is in the listing.
 func (c *Core) onStrongScan(m, reply *Message) {
 	sp := c.strong.parts[m.Partition]
@@ -20,6 +20,7 @@ func (c *Core) onStrongScan(m, reply *Message) {
 		return
 	}
 	generation := sp.r.Generation()
+	sp.carry()
 	c.whenDurable(c.lastSeq, func() {
 		l := Load{Kind: LoadStrongLive, Partition: m.Partition, Bucket: m.Bucket, Generation: generation, Prefix: m.Prefix, Start: m.Key, After: m.Cursor,
 			MaxRows: int(min(m.Limit, MaxListLimit)), MaxBytes: LoadSliceBytes, Brief: !m.Values}

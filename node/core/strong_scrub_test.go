@@ -19,7 +19,7 @@ func TestStrongScrub(t *testing.T) {
 			}
 			w.active()
 			w.expect("put", strongShow(w.put("a", "s", "k", "right")), "applied")
-			w.run(2 * time.Second)
+			w.run(holdFor + time.Second)
 
 			p := w.partition("s", "k")
 			victim := w.bySID(w.ring.Partitions[p].Primary)

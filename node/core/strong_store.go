@@ -14,15 +14,26 @@ var _ strong.Storage = (*strongPart)(nil)
 // strongRowSize is about what a staged row takes beside its bytes.
 const strongRowSize = 64
 
-// Stage puts an effect into the step's batch.
-func (sp *strongPart) Stage(w strong.Write) {
-	c := sp.c
-	b := c.open()
+// into puts an effect into the step's batch.
+func (sp *strongPart) into(w strong.Write) *Batch {
+	b := sp.c.open()
 	if b.Strong == nil {
-		b.Strong = make([]StrongWrite, 0, min(c.strong.records, maxSpare)+1)
+		b.Strong = make([]StrongWrite, 0, min(sp.c.strong.records, maxSpare)+1)
 	}
 	b.Strong = append(b.Strong, StrongWrite{sp.id, w})
-	o := &c.overlay
+	return b
+}
+
+// Stage puts an effect into the step's batch, or, if it is lazy, into a later one.
+func (sp *strongPart) Stage(w strong.Write) {
+	if w.Lazy {
+		sp.hold(&w)
+		return
+	}
+	if carriedBefore(&w) {
+		sp.carry()
+	}
+	b, o := sp.into(w), &sp.c.overlay
 	switch w.Kind {
 	case strong.PutEntry:
 		// The machine keeps what is not durable of its log itself; here it only counts.

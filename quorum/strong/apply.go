@@ -16,7 +16,7 @@ func (r *Replica) raiseCommit(n uint64) {
 }
 
 // apply carries out what is committed, in order. Value, completion record and applied
-// index go into one batch (S12).
+// index go into one batch (S12), when the storage sees fit: the log holds them too.
 func (r *Replica) apply() {
 	upto := r.hard.Commit
 	if plant.Is(plant.StrongApplyUncommitted) {
@@ -29,9 +29,9 @@ func (r *Replica) apply() {
 	}
 	for r.hard.Applied < upto {
 		e := r.log.cached(r.hard.Applied + 1)
-		r.effectIn(r.hard.Generation, e)
+		r.effectIn(r.hard.Generation, e, true)
 		r.log.applied(e)
-		r.hard.Applied, r.hardDirty = e.Index, true
+		r.hard.Applied, r.hardMoved = e.Index, true
 		r.hard.LogTimeMS = max(r.hard.LogTimeMS, e.TimeMS)
 		if e.Kind == Effect {
 			r.hard.Sum += SumOf(e.Bucket, e.Key, e.Value) - e.Old
@@ -43,12 +43,12 @@ func (r *Replica) apply() {
 }
 
 // effectIn stages one entry's writes in a generation.
-func (r *Replica) effectIn(generation uint64, e *Entry) {
+func (r *Replica) effectIn(generation uint64, e *Entry, lazy bool) {
 	if e.Kind == Effect {
-		r.write(Write{Kind: PutValue, Generation: generation, Row: Row{Bucket: e.Bucket, Key: e.Key, Value: e.Value}})
+		r.write(Write{Kind: PutValue, Generation: generation, Row: Row{Bucket: e.Bucket, Key: e.Key, Value: e.Value}, Lazy: lazy})
 	}
 	if e.Done != nil && !plant.Is(plant.StrongNoCompletion) {
-		r.write(Write{Kind: PutCompletion, Generation: generation, Row: Row{Done: e.Done}})
+		r.write(Write{Kind: PutCompletion, Generation: generation, Row: Row{Done: e.Done}, Lazy: lazy})
 	}
 }
 
@@ -98,9 +98,9 @@ func (r *Replica) compact() {
 	r.hard.Base, r.hardDirty = r.log.base, true
 }
 
-// leastApplied is what every store that holds the log has applied and synced.
+// leastApplied is what every store that holds the log has applied and will have again.
 func (l *lead) leastApplied(r *Replica) uint64 {
-	least := r.applied
+	least := r.kept()
 	for _, p := range l.peers {
 		least = min(least, p.applied)
 	}

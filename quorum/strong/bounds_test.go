@@ -27,7 +27,8 @@ func (a *actor) do(t *testing.T, do func()) []Reply {
 	a.r.Begin(a.time(), a.seq+1)
 	do()
 	out := a.r.Finish()
-	if out.Staged {
+	a.view.carry()
+	if len(a.view.staged) > 0 {
 		a.seq++
 		a.batches = append(a.batches, batch{a.seq, a.view.staged})
 		a.view.staged = nil

@@ -111,15 +111,28 @@ func (d *disk) load(l Load) (rows []Row, next []byte, more bool) {
 type view struct {
 	*disk
 	staged []Write
-	cut    func() // before the log's front goes
+	held   []Write // lazy, and not in a batch yet
+	cut    func()  // before the log's front goes
 }
 
 func (v *view) Stage(w Write) {
 	if w.Kind == CutHead {
 		v.cut()
 	}
-	v.staged = append(v.staged, w)
 	v.apply(w)
+	if w.Lazy {
+		v.held = append(v.held, w)
+		return
+	}
+	if w.Kind != PutEntry {
+		v.carry()
+	}
+	v.staged = append(v.staged, w)
+}
+
+// carry stages what is held.
+func (v *view) carry() {
+	v.staged, v.held = append(v.staged, v.held...), nil
 }
 
 func (v *view) Entry(i uint64) (*Entry, error) { return v.entries[i], nil }

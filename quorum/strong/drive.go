@@ -11,6 +11,9 @@ func (r *Replica) Promised() uint64 { return r.hard.Promised }
 // Rounds counts the confirmation rounds of all roles since the process started.
 func (r *Replica) Rounds() uint64 { return r.rounds }
 
+// Commit is how much of the log is committed, as far as this store knows.
+func (r *Replica) Commit() uint64 { return r.hard.Commit }
+
 // Generation is that of the values that count.
 func (r *Replica) Generation() uint64 { return r.hard.Generation }
 

@@ -57,7 +57,7 @@ func (r *Replica) onAppend(from hashring.SID, m *Message) {
 		r.raiseCommit(min(m.Commit, r.log.lastIndex()))
 	}
 	r.safe = max(r.safe, m.Safe)
-	ack.Match, ack.Applied, ack.WallMS = known, r.applied, r.now.WallMS
+	ack.Match, ack.Applied, ack.WallMS = known, r.kept(), r.now.WallMS
 	r.sendAfter(from, ack)
 }
 

@@ -116,9 +116,9 @@ func (r *Replica) leave() {
 	r.write(Write{Kind: DropGeneration, Generation: r.hard.Generation})
 	r.hard = Hard{Promised: r.hard.Promised, Generation: r.newID(), Lease: r.hard.Lease}
 	r.hardDirty, r.logSeq = true, r.seq
-	r.log, r.durable, r.applied = newLog(Position{}), 0, 0
+	r.log, r.durable = newLog(Position{}), 0
 	for i := range r.marks {
-		r.marks[i].last, r.marks[i].applied = 0, 0
+		r.marks[i].last = 0
 	}
 }
 

@@ -122,6 +122,7 @@ func drawFaults(w *world) faults {
 	if f.rot = every(0.3, 400*ms); f.rot > 0 {
 		f.suspect, f.v = false, max(f.v, 3) // two stores of three that are wrong are too many
 	}
+	f.eager = pick(0.7, 0.2)
 	f.stores = min(f.v+1+w.rng.IntN(3), 7)
 	return f
 }

@@ -43,6 +43,10 @@ type Write struct {
 	Generation uint64
 	Row        Row
 	StampMS    int64
+	// Lazy: what applying changes. The log holds it, so it may become durable later
+	// than the step's batch: in order with what is lazy, at the latest with the next
+	// write that is not, entries of the log apart. Reads see it at once.
+	Lazy bool
 }
 
 // Send is a message to another replica of the partition. It may leave once batch Gate
@@ -55,7 +59,8 @@ type Send struct {
 
 // Load asks for a slice of the durable values or completion records of a generation,
 // behind After in the storage's order, at most Rows of them and about Bytes, at least
-// one. It comes back by Loaded.
+// one. It comes back by Loaded. All that is staged when it is asked for, lazy or not, is
+// durable when it is read.
 type Load struct {
 	Token      uint64
 	Part       Part
@@ -99,7 +104,7 @@ type Proposal struct {
 
 // Out is what a step wants done.
 type Out struct {
-	Staged    bool // something went into the step's batch
+	Staged    bool // something that is not lazy went into the step's batch
 	Sends     []Send
 	Replies   []Reply // they reveal nothing that could be lost
 	Loads     []Load

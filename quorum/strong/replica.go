@@ -30,7 +30,6 @@ type Replica struct {
 	logSeq     uint64 // batch of the newest change of the log
 	marks      []mark
 	durable    uint64 // log entries up to it are synced
-	applied    uint64 // and values
 
 	lead      *lead  // nil: not primary
 	rounds    uint64 // confirmed, in all roles of this life
@@ -57,15 +56,15 @@ type Replica struct {
 	id      uint64
 
 	out       Out
-	hardDirty bool
+	hardDirty bool // to be staged in this step
+	hardMoved bool // by applying only: lazy
 }
 
 // mark remembers what a batch makes durable.
 type mark struct {
-	seq     uint64
-	last    uint64
-	applied uint64
-	at      time.Duration
+	seq  uint64
+	last uint64
+	at   time.Duration
 }
 
 // New makes the replica of a store that has just started. firstID is above all that
@@ -108,7 +107,7 @@ func (r *Replica) restore(saved Saved) error {
 		r.log.append(e)
 	}
 	assert.That(r.log.last().Epoch <= h.Promised, "S2", "log to %v, promised %d", r.log.last(), h.Promised)
-	r.durable, r.applied = last, h.Applied
+	r.durable = last
 	if !plant.Is(plant.StrongLeaseForgotten) {
 		r.lentUntil = r.now.Mono + h.Lease
 	}
@@ -141,7 +140,7 @@ func (r *Replica) Synced(seq uint64) {
 	r.synced = max(r.synced, seq)
 	n := 0
 	for ; n < len(r.marks) && r.marks[n].seq <= seq; n++ {
-		r.durable, r.applied = r.marks[n].last, r.marks[n].applied
+		r.durable = r.marks[n].last
 	}
 	r.marks = append(r.marks[:0], r.marks[n:]...)
 }
@@ -218,9 +217,9 @@ func (r *Replica) Finish() Out {
 
 // stage closes the step's writes.
 func (r *Replica) stage() {
-	if r.hardDirty {
-		r.hardDirty = false
-		r.write(Write{Kind: PutHard, Hard: r.hard})
+	if r.hardDirty || r.hardMoved {
+		r.write(Write{Kind: PutHard, Hard: r.hard, Lazy: !r.hardDirty})
+		r.hardDirty, r.hardMoved = false, false
 	}
 	if r.hard.Applied > r.hard.Commit || r.hard.Commit > r.log.lastIndex() {
 		assert.Fail("S9", "applied %d, commit %d, log to %d", r.hard.Applied, r.hard.Commit, r.log.lastIndex())
@@ -228,7 +227,7 @@ func (r *Replica) stage() {
 	if !r.out.Staged {
 		return
 	}
-	m := mark{r.seq, r.log.lastIndex(), r.hard.Applied, r.now.Mono}
+	m := mark{r.seq, r.log.lastIndex(), r.now.Mono}
 	if n := len(r.marks); n > 0 && r.marks[n-1].seq == r.seq {
 		m.at = r.marks[n-1].at
 		r.marks[n-1] = m
@@ -237,8 +236,17 @@ func (r *Replica) stage() {
 	}
 }
 
+// kept is how much will be applied here after whatever start: what is applied now and
+// in the durable log, from which a start carries out again what was lazy.
+func (r *Replica) kept() uint64 { return min(r.hard.Applied, r.durable) }
+
 func (r *Replica) write(w Write) {
-	r.out.Staged = true
+	if !w.Lazy {
+		r.out.Staged = true
+		if w.Kind != PutEntry && !plant.Is(plant.StrongCarriesHalf) {
+			r.hardDirty = true // it takes along what is lazy: with how much is applied (S12)
+		}
+	}
 	r.store.Stage(w)
 }
 

@@ -27,7 +27,7 @@ func (w *world) putCold() {
 // happens in a restart and the store's sum fits it: what a lost write would look like.
 func (w *world) rot() {
 	n := w.anyNode()
-	if !w.sound() || !n.up || n.suspect || len(n.batches) > 0 || len(n.view.staged) > 0 || !w.ring.cfg.IsMember(n.sid) || len(w.ring.cfg.Members()) < 3 {
+	if !w.sound() || !n.up || n.suspect || len(n.batches) > 0 || len(n.view.staged)+len(n.view.held) > 0 || !w.ring.cfg.IsMember(n.sid) || len(w.ring.cfg.Members()) < 3 {
 		return
 	}
 	key := testKey(bucket, fmt.Appendf(nil, "cold%d", w.rng.IntN(coldKeys)))

@@ -11,7 +11,7 @@ import (
 // them now: what is applied behind the cursor's back is added as it comes.
 type scrub struct {
 	token      uint64 // of the slice that is being read, 0: none
-	from       uint64 // all that was applied up to here was durable when it was asked for
+	from       uint64 // all that was applied up to here is in the slice
 	generation uint64
 	after      []byte // the storage's cursor
 	cursor     []byte // bucket and key of the last value in sum
@@ -34,7 +34,7 @@ func (r *Replica) Scrub() bool {
 	if s.generation != r.hard.Generation {
 		r.restartScrub()
 	}
-	s.token, s.from = r.newID(), r.applied
+	s.token, s.from = r.newID(), r.kept()
 	r.out.Loads = append(r.out.Loads, Load{Token: s.token, Part: PartValues, Generation: s.generation, After: s.after, Rows: r.opts.SliceRows, Bytes: r.opts.SliceBytes})
 	return true
 }

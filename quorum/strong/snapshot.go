@@ -36,14 +36,14 @@ func (r *Replica) onSnapAsk(from hashring.SID, m *Message) {
 	}
 	p, start := l.peer(from), m.Prev
 	if start == (Position{}) {
-		start = Position{r.log.epochAt(r.applied), r.applied}
+		start = Position{r.log.epochAt(r.kept()), r.kept()}
 	}
 	behind := start.Index
 	if m.Part == PartLog {
 		behind = m.Match
 	}
 	switch {
-	case p == nil, r.applied < r.log.base.Index, len(r.serving) >= servingMax:
+	case p == nil, r.kept() < r.log.base.Index, len(r.serving) >= servingMax:
 		return // it asks again
 	case behind < r.log.base.Index && !plant.Is(plant.StrongSnapshotGap):
 		r.send(from, &Message{Kind: MsgSnapReply, Epoch: l.epoch, Part: m.Part, Prev: start, After: m.After, Match: m.Match, Gone: true})
@@ -120,7 +120,7 @@ func (r *Replica) onSnapOffer(from hashring.SID, m *Message) {
 	if base := m.Prev; base.Index <= r.hard.Commit || r.log.epochAt(base.Index) == base.Epoch {
 		// What this store has does reach the primary's log: all that is committed fits.
 		r.dropInstall()
-		r.sendAfter(from, &Message{Kind: MsgAppendAck, Epoch: m.Epoch, Match: max(base.Index, r.hard.Commit), Full: !r.suspect, Applied: r.applied})
+		r.sendAfter(from, &Message{Kind: MsgAppendAck, Epoch: m.Epoch, Match: max(base.Index, r.hard.Commit), Full: !r.suspect, Applied: r.kept()})
 		return
 	}
 	if r.install == nil {
@@ -201,7 +201,7 @@ func (r *Replica) installLog(m *Message) {
 			}
 			in.sum += SumOf(e.Bucket, e.Key, e.Value) - SumOf(e.Bucket, e.Key, old)
 		}
-		r.effectIn(in.generation, e)
+		r.effectIn(in.generation, e, false)
 		in.at, in.logTimeMS = e.At(), max(in.logTimeMS, e.TimeMS)
 	}
 	if in.at.Index < in.until && !plant.Is(plant.StrongSnapshotFuzzy) {
@@ -245,5 +245,5 @@ func (r *Replica) switchOver() {
 	r.hard.Sum = in.sum
 	r.hard.Base, r.hard.Applied, r.hard.Generation, r.hardDirty = r.log.base, in.at.Index, in.generation, true
 	r.hard.Commit, r.hard.LogTimeMS = max(r.hard.Commit, in.at.Index), max(r.hard.LogTimeMS, in.logTimeMS)
-	r.sendAfter(in.source, &Message{Kind: MsgAppendAck, Epoch: in.epoch, Match: in.at.Index, Full: !r.suspect, Applied: r.applied})
+	r.sendAfter(in.source, &Message{Kind: MsgAppendAck, Epoch: in.epoch, Match: in.at.Index, Full: !r.suspect, Applied: r.kept()})
 }

@@ -49,6 +49,7 @@ type world struct {
 type faults struct {
 	loss, dup, slow                                                 float64 // of messages
 	crash, pause, cut, island, betray, burst, lag, deafen, handOver time.Duration
+	eager                                                           float64 // of steps after which what is lazy goes to the disk
 	slowSync                                                        float64
 	rot                                                             time.Duration // between values that change by themselves
 	change                                                          time.Duration // between commands of the authority
@@ -252,7 +253,10 @@ func (n *node) step() {
 	if len(n.view.staged) > 0 != out.Staged {
 		fail("staged", "%d writes, staged %v", len(n.view.staged), out.Staged)
 	}
-	if out.Staged {
+	if w.calm || len(out.Loads) > 0 || w.chance(w.faults.eager) {
+		n.view.carry()
+	}
+	if len(n.view.staged) > 0 {
 		n.seq++
 		n.batches = append(n.batches, batch{n.seq, n.view.staged})
 		for _, wr := range n.view.staged {
@@ -295,12 +299,19 @@ func (n *node) carryOut(out Out) {
 		w.hist.replied(n, reply)
 	}
 	for _, l := range out.Loads {
-		w.after(w.between(ms/2, 20*ms), func() {
-			if n.life == life {
+		seq := n.seq
+		var load func()
+		load = func() {
+			switch {
+			case n.life != life:
+			case len(n.batches) > 0 && n.batches[0].seq <= seq: // not durable
+				w.after(ms, load)
+			default:
 				rows, next, more := n.disk.load(l)
 				n.input(func() { n.r.Loaded(l.Token, rows, next, more, nil) })
 			}
-		})
+		}
+		w.after(w.between(ms/2, 20*ms), load)
 	}
 	for _, p := range out.Proposals {
 		w.after(w.between(ms, 30*ms), func() { w.ring.propose(n.sid, p) })
