@@ -179,11 +179,11 @@ var strongReads = []story{
 			s.tame()
 			bad := s.follow()[0]
 			s.made(s.lead(), "v1")
-			s.run(time.Second)
+			s.run(3 * time.Second) // values go to the disk in strides
 			k, gen := recordKey{s.w.strong.bucket, "k"}, bad.eng.parts[0].strong.hard.Generation
 			old := bad.eng.parts[0].strong.gens[gen].values[k]
 			s.made(s.lead(), "v2")
-			s.run(time.Second)
+			s.run(3 * time.Second)
 			bad.eng.parts[0].strong.gens[gen].values[k] = old
 			s.w.probe.hit(pValueRot)
 			s.strongEdited(func(_, b *node, m *strong.Message) *strong.Message { // it cannot be mended yet
