@@ -153,9 +153,10 @@ func writeFixture(t *testing.T, to string) {
 		}
 	}
 	must(ask(t, n, "POST", "/v1/buckets", []byte(`{"name":"newest","conflict":"lww"}`)))
+	must(ask(t, n, "POST", "/v1/buckets", []byte(`{"name":"exact","mode":"strong"}`)))
 	f := fixture{Live: map[string]string{}}
 	for i := range 40 {
-		for _, bucket := range []string{"default", "newest"} {
+		for _, bucket := range []string{"default", "newest", "exact"} {
 			name, value := fmt.Sprintf("%s/key-%d", bucket, i), strings.Repeat(fmt.Sprintf("value %d ", i), 1+i*i)
 			must(ask(t, n, "PUT", "/v1/kv/"+name, []byte("before")))
 			must(ask(t, n, "PUT", "/v1/kv/"+name, []byte(value)))
