@@ -60,6 +60,12 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func TestReasonsAreListed(t *testing.T) {
+	if got := listed(map[string]int{"b": 2, "a": 2, "timeout": 11}); got != "11 timeout, 2 a, 2 b" || listed(map[string]int{}) != "" {
+		t.Errorf("%q, and for none %q", got, listed(map[string]int{}))
+	}
+}
+
 // What is older than asked for is forgotten.
 func TestShotsAreForgotten(t *testing.T) {
 	p := &probe{}

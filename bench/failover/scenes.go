@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/quoratedb/quorate/bench/load"
@@ -100,9 +102,20 @@ func (b *bench) reportKills(hit, calm, others []time.Duration, failed int, reaso
 	b.rep.add(figure{Name: "from the kill of a primary until its partition serves again, p50", Value: quantile(hit, 0.5), Unit: "s", Note: how})
 	b.rep.add(figure{Name: "the same, p99", Value: quantile(hit, 0.99), Unit: "s", Most: servesAgain})
 	b.rep.add(figure{Name: "the same, longest", Value: quantile(hit, 1), Unit: "s"})
-	b.rep.add(figure{Name: "writes that failed in partitions with another primary meanwhile", Value: float64(failed), Unit: fmt.Sprintf("of %d", len(others)), Note: fmt.Sprint(reasons)})
+	b.rep.add(figure{Name: "writes that failed in partitions with another primary meanwhile", Value: float64(failed), Unit: fmt.Sprintf("of %d", len(others)), Note: listed(reasons)})
 	b.rep.add(figure{Name: "p99 of writes in partitions with another primary meanwhile, as a part of the p99 before", Value: quantile(others, 0.99) / max(quantile(calm, 0.99), 1e-9), Unit: "x", Most: noticed,
 		Note: fmt.Sprintf("%.1f ms, before %.1f ms; longest %.0f ms, before %.0f ms", 1000*quantile(others, 0.99), 1000*quantile(calm, 0.99), 1000*quantile(others, 1), 1000*quantile(calm, 1))})
+}
+
+// listed says how often each reason was given, the most frequent first; nothing when there
+// is none.
+func listed(reasons map[string]int) string {
+	words := slices.Sorted(maps.Keys(reasons))
+	slices.SortStableFunc(words, func(a, b string) int { return reasons[b] - reasons[a] })
+	for i, w := range words {
+		words[i] = fmt.Sprintf("%d %s", reasons[w], w)
+	}
+	return strings.Join(words, ", ")
 }
 
 // collect is every partition's shots since a time.

@@ -36,8 +36,9 @@ Workloads (--workload, all by default):
   strict     R+W>N, owners only
   session    reads that carry a token
   lww        a bucket where the last write wins
-and on strong buckets, where the cluster has them, with all kinds of reads on the same keys,
-some writes with an Idempotency-Key, and some of those sent twice:
+and on strong buckets, where the cluster has them, with all kinds of reads on the same keys
+(the nodes lend leases, where the system has a clock for them), some writes with an
+Idempotency-Key, and some of those sent twice:
   register   writes, compare-and-set, deletes, with and without conditions
   append     lists that grow by compare-and-set
   create     races for keys that do not exist
@@ -125,6 +126,9 @@ func checkText(r *live.Report, g *grid) string {
 	head.add("seed", r.Seed)
 	head.add("load", fmt.Sprintf("%v on %d nodes, %d operations on %d keys", r.Length().Round(time.Millisecond), r.Nodes, r.Operations, r.Keys))
 	head.add("outcomes", strings.Trim(byReason(widen(r.Outcomes)), " ()"))
+	if len(r.Reads) > 0 {
+		head.add("strong reads", strings.Trim(byReason(widen(r.Reads)), " ()"))
+	}
 	head.add("faults", orNone(strings.Trim(byReason(widen(r.Faults)), " ()")))
 	_, _ = io.WriteString(&b, head.String()+"\n"+g.String()) // a Builder never fails
 	for _, v := range r.Violations[:min(len(r.Violations), violationsShown)] {

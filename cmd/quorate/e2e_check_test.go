@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quoratedb/quorate/node"
 	"github.com/quoratedb/quorate/sim/live"
 )
 
@@ -35,13 +36,22 @@ func TestE2EStrongCheck(t *testing.T) {
 	if !long() {
 		t.Parallel()
 	}
-	nodes, length, faults := 3, "10s", []string{"kill", "clock"}
+	nodes, length, faults, least := 3, "10s", []string{"kill", "clock"}, 1
 	if long() {
+		least = 100
 		nodes, length, faults = 5, "2m", []string{"kill", "kill-all", "pause", "partition", "one-way", "clock", "disk-full", "raft-pause"}
 	}
 	r := checked(t, nodes, length, faults, "--workload", "register,append,create,counter,lock")
 	if r.Outcomes["writes mismatch"] < 20 {
 		t.Errorf("too few conditions were refused: %v", r.Outcomes)
+	}
+	for _, kind := range []string{"leader", "lease", "quorum", "replica", "stale"} {
+		if kind == "lease" && !node.BootTime() {
+			continue // such nodes answer as the leader
+		}
+		if r.Reads[kind] < least {
+			t.Errorf("too few %s reads were answered: %v", kind, r.Reads)
+		}
 	}
 }
 
@@ -58,7 +68,7 @@ func checked(t *testing.T, nodes int, length string, faults []string, more ...st
 	if bad := errors.Join(err, json.Unmarshal(out, &r)); bad != nil {
 		t.Fatalf("%v\n%s\n%s", bad, out, talk.String())
 	}
-	t.Logf("seed %d: %d operations on %d keys, outcomes %v, faults %v, at rest %.1f s after healing", r.Seed, r.Operations, r.Keys, r.Outcomes, r.Faults, r.Healed)
+	t.Logf("seed %d: %d operations on %d keys, outcomes %v, strong reads %v, faults %v, at rest %.1f s after healing", r.Seed, r.Operations, r.Keys, r.Outcomes, r.Reads, r.Faults, r.Healed)
 	for _, v := range r.Checks {
 		t.Logf("%-16s %-8s %6d  %s", v.Check, v.Verdict, v.Looked, v.Detail)
 		if v.Verdict != live.Holds && v.Verdict != live.Note {

@@ -127,7 +127,7 @@ func TestE2EForceFull(t *testing.T) {
 		}
 		return nil
 	})
-	inSync(t, built, late, syncedWithin)
+	inSync(t, built, "default", late, syncedWithin)
 	var doc struct {
 		PossibleLoss struct{ Eventual []int } `json:"possible_loss"`
 	}
@@ -189,7 +189,7 @@ func TestE2EForceFullOfNothing(t *testing.T) {
 	})
 	fresh := names("new", 20)
 	crowd(t, nodes, fresh, change(http.MethodPut, "v"))
-	inSync(t, nodes[0], fresh, syncedWithin)
+	inSync(t, nodes[0], "default", fresh, syncedWithin)
 }
 
 // Two of five nodes are gone for good, and with them a majority of some partitions'
@@ -226,7 +226,7 @@ func TestE2ERecover(t *testing.T) {
 		t.Fatal("no partition has both as members")
 	}
 	resort(t, first, 4, "ring", "recover", "--partition", fmt.Sprint(slices.Min(slices.Collect(maps.Keys(lost)))), "--yes") // while they live
-	<-time.After(2 * time.Second)                                                                                           // heartbeats bring the commit of the last writes to every member
+	inSync(t, first, strongBucket, keys, syncedWithin)                                                                      // a majority was enough for the answers, and it is the majority that goes
 	for _, n := range nodes[3:] {
 		n.kill()
 		if err := os.RemoveAll(n.dir); err != nil {

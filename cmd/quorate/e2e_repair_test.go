@@ -103,8 +103,8 @@ type replica struct {
 }
 
 // behind is what keeps the key from being the same at all its owners; "": nothing.
-func behind(c *http.Client, api, key string) (string, error) {
-	res, err := c.Get("http://" + api + "/v1/inspect/default/" + key)
+func behind(c *http.Client, api, bucket, key string) (string, error) {
+	res, err := c.Get("http://" + api + "/v1/inspect/" + bucket + "/" + key)
 	if err != nil {
 		return "", err
 	}
@@ -132,7 +132,7 @@ func behind(c *http.Client, api, key string) (string, error) {
 }
 
 // inSync waits until every key is the same at all its owners.
-func inSync(t *testing.T, via *tnode, keys []string, within time.Duration) {
+func inSync(t *testing.T, via *tnode, bucket string, keys []string, within time.Duration) {
 	t.Helper()
 	began := time.Now()
 	left, why := keys, ""
@@ -140,7 +140,7 @@ func inSync(t *testing.T, via *tnode, keys []string, within time.Duration) {
 		var mu sync.Mutex
 		var still []string
 		crowd(t, []*tnode{via}, left, func(c *http.Client, api, key string) error {
-			what, err := behind(c, api, key)
+			what, err := behind(c, api, bucket, key)
 			if what != "" {
 				mu.Lock()
 				defer mu.Unlock()
@@ -218,7 +218,7 @@ func TestE2EConvergence(t *testing.T) {
 		mixed()
 		away.start()
 		away.ready()
-		inSync(t, nodes[0], all, syncedWithin)
+		inSync(t, nodes[0], "default", all, syncedWithin)
 	})
 	t.Run("wiped", func(t *testing.T) {
 		var before nodeState
@@ -236,7 +236,7 @@ func TestE2EConvergence(t *testing.T) {
 		away.start()
 		away.ready()
 		rebuilt(t, nodes[0], before, 2*syncedWithin)
-		inSync(t, nodes[0], all, syncedWithin)
+		inSync(t, nodes[0], "default", all, syncedWithin)
 	})
 }
 
@@ -259,11 +259,11 @@ func TestE2EDamagedTable(t *testing.T) {
 	// The scrub takes a day. One look at every key finds the place at once, if the start
 	// has not, which reads counters.
 	crowd(t, nodes[:1], keys, func(c *http.Client, api, key string) error {
-		_, err := behind(c, api, key)
+		_, err := behind(c, api, "default", key)
 		return err
 	})
 	rebuilt(t, nodes[0], before, 3*syncedWithin)
-	inSync(t, nodes[0], keys, syncedWithin)
+	inSync(t, nodes[0], "default", keys, syncedWithin)
 	if aside, err := filepath.Glob(filepath.Join(sick.dir, "set-aside-*", "data")); err != nil || len(aside) != 1 || !strings.Contains(sick.log.String(), filepath.Dir(aside[0])) {
 		t.Errorf("set aside: %v %v", aside, err)
 	}

@@ -50,7 +50,8 @@ type answer struct {
 	values    [][]byte // of a read
 	token     string
 	etag      string
-	count     int64 // of a counter
+	how       string // of a read of a strong bucket: as the answer says it was done
+	count     int64  // of a counter
 	servedBy  string
 	code      string // of a problem, or the kind of silence
 	retryable bool
@@ -82,7 +83,7 @@ func send(ctx context.Context, hc *http.Client, s server, r *request) answer {
 	if err != nil || len(body) > bodyMax {
 		return answer{outcome: r.silence(true), code: "cut_answer"}
 	}
-	a := answer{token: resp.Header.Get("Quorate-Context"), etag: resp.Header.Get("Etag"), servedBy: resp.Header.Get("Quorate-Served-By"), body: body}
+	a := answer{token: resp.Header.Get("Quorate-Context"), etag: resp.Header.Get("Etag"), servedBy: resp.Header.Get("Quorate-Served-By"), how: resp.Header.Get("Quorate-Consistency"), body: body}
 	a.judge(r, resp.StatusCode)
 	return a
 }

@@ -147,7 +147,7 @@ func (r *run) readFinal(ctx context.Context, k check.KeyRef, rng *rand.Rand) ([]
 	if strong {
 		op.Version = a.version()
 	}
-	r.book.add(op)
+	r.book.addRead(op, a.how)
 	return op.Read, a.outcome == check.OK
 }
 

@@ -139,6 +139,7 @@ type book struct {
 	ops []check.Op
 	bad []string // values that nobody wrote
 	by  map[string]int
+	how map[string]int // answered reads of strong buckets, as they say they were done
 
 	differ []string // copies of one write that were told different things
 }
@@ -146,7 +147,18 @@ type book struct {
 // historyMax bounds the memory of a long run; the load ends there.
 const historyMax = 3_000_000
 
-func newBook() *book { return &book{by: map[string]int{}} }
+func newBook() *book { return &book{by: map[string]int{}, how: map[string]int{}} }
+
+// addRead adds a read. Who asks a strong bucket for a lease may get a leader read: how,
+// empty for eventual buckets, says which it was.
+func (b *book) addRead(op check.Op, how string) {
+	b.add(op)
+	if op.Outcome == check.OK && how != "" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.how[how]++
+	}
+}
 
 func (b *book) add(op check.Op) {
 	b.mu.Lock()

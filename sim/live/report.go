@@ -62,6 +62,7 @@ type Report struct {
 	Healed     float64        `json:"healed_seconds"`
 	Operations int            `json:"operations"`
 	Outcomes   map[string]int `json:"outcomes"`
+	Reads      map[string]int `json:"strong_reads"` // answered ones, by how they say they were done
 	Faults     map[string]int `json:"faults"`
 	Happened   []string       `json:"happened"`
 	Keys       int            `json:"keys"`
@@ -80,7 +81,7 @@ func (r *run) judge(st *finalState) *Report {
 	ops := r.book.ops
 	total, by := r.book.counts()
 	rep := &Report{Seed: r.o.Seed, Nodes: len(r.servers), Seconds: r.o.Duration.Seconds(), Healed: st.took.Seconds(), Operations: total,
-		Outcomes: by, Faults: map[string]int{}, Happened: []string{}, Keys: len(st.keys), Checks: []Verdict{}, Violations: []Violation{}}
+		Outcomes: by, Reads: r.book.how, Faults: map[string]int{}, Happened: []string{}, Keys: len(st.keys), Checks: []Verdict{}, Violations: []Violation{}}
 	for _, f := range r.nemesis.done {
 		rep.Faults[f.Class]++
 		rep.Happened = append(rep.Happened, fmt.Sprintf("%.1fs %v", f.At.Seconds(), f))

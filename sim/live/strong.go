@@ -112,7 +112,7 @@ func (c *client) strongRead(k *key, level int) {
 	a := send(context.Background(), c.http, s, &r)
 	op.Return, op.Outcome, op.Version = c.run.now(), a.outcome, a.version()
 	op.Read = c.run.names(k.ref, s, a.values)
-	c.run.book.add(op)
+	c.run.book.addRead(op, a.how)
 	switch {
 	case a.outcome != check.OK:
 	case len(op.Read) == 1:
@@ -191,7 +191,7 @@ func (c *client) total(k *key, level int) {
 	op.Node, op.Call = s.name, c.run.now()
 	a := send(context.Background(), c.http, s, &r)
 	op.Return, op.Outcome, op.Version, op.Count = c.run.now(), a.outcome, a.version(), a.count
-	c.run.book.add(op)
+	c.run.book.addRead(op, a.how)
 }
 
 func counterPath(ref check.KeyRef) string {

@@ -70,6 +70,7 @@ func (f *strongFake) read(w http.ResponseWriter, r *http.Request, key string, co
 	if x.version > 0 {
 		w.Header().Set("Etag", etagOf(x))
 	}
+	w.Header().Set("Quorate-Consistency", labelOf(r.URL.Query().Get("consistency"), f.seq))
 	switch {
 	case !x.live:
 		w.WriteHeader(http.StatusNotFound)
@@ -79,6 +80,14 @@ func (f *strongFake) read(w http.ResponseWriter, r *http.Request, key string, co
 	default:
 		_, _ = w.Write(x.value)
 	}
+}
+
+// labelOf: every other lease is none.
+func labelOf(asked string, seq int) string {
+	if asked == "" || asked == "lease" && seq%2 == 0 {
+		return "leader"
+	}
+	return asked
 }
 
 func etagOf(x row) string { return `"1.1.` + strconv.Itoa(x.version) + `"` }
@@ -147,6 +156,16 @@ func TestAStrongStoreIsClean(t *testing.T) {
 	}
 	if r.Outcomes["writes mismatch"] == 0 || r.Outcomes["writes ok"] < 100 || r.Outcomes["reads ok"] < 100 {
 		t.Errorf("too little happened: %v", r.Outcomes)
+	}
+	total := 0
+	for _, l := range strongLevels {
+		total += r.Reads[l.name]
+		if r.Reads[l.name] == 0 {
+			t.Errorf("no %s reads in %v", l.name, r.Reads)
+		}
+	}
+	if total != r.Outcomes["reads ok"] || r.Reads["lease"] >= r.Reads["leader"] {
+		t.Errorf("%v of %v", r.Reads, r.Outcomes)
 	}
 	var names []string
 	for _, c := range r.Checks {
