@@ -33,8 +33,8 @@ const batchHeader = 8 + 4
 // crash explains is *ErrDamaged.
 //
 // One thing cannot be told apart: damage to the very last record of the newest
-// journal looks like the torn write of a crash. Peers hold that record too; their
-// exchange and the boot count (D5, D6) cover it.
+// journal looks like the torn write of a crash, and is cut off like one (TestEveryBitOfAJournal).
+// Peers hold that record too. docs/GUARANTEES.md says what is left of a promise then.
 func Scan(base Base) (Report, error) {
 	m, rep, err := scanManifest(base)
 	if err != nil {
