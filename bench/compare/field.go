@@ -15,7 +15,7 @@ import (
 	"github.com/quoratedb/quorate/bench/servers"
 )
 
-var known = map[string]bool{"quorate": true, "siblings": true, "strong": true, "old": true, "etcd": true, "redis": true}
+var known = map[string]bool{"quorate": true, "siblings": true, "strong": true, "old": true, "oldstrong": true, "etcd": true, "redis": true}
 
 const (
 	nodes  = 3 // of quorate and of etcd, where nothing else is said
@@ -44,8 +44,9 @@ type field struct {
 	contenders []contender
 	clusters   []cluster
 	quorate    *servers.Quorate
-	size       int  // nodes of the quorate cluster
-	frames     bool // it takes frames
+	past       *field // the cluster of an earlier build
+	size       int    // nodes of the quorate cluster
+	frames     bool   // it takes frames
 	versions   map[string]string
 	receipts   map[string]string
 }
@@ -69,7 +70,9 @@ func assemble(ctx context.Context, o options, dir string) (*field, error) {
 		case "strong":
 			err = f.addQuorate(ctx, o, dir, name, strongBucket, "", "?consistency=stale")
 		case "old":
-			err = f.addOld(ctx, o, dir)
+			err = f.addOld(ctx, o, dir, name, evenBucket("bench", "lww"), "?r=2", "?r=1")
+		case "oldstrong":
+			err = f.addOld(ctx, o, dir, name, strongBucket, "", "?consistency=stale")
 		case "etcd":
 			err = f.addEtcd(ctx, o, dir)
 		case "redis":
@@ -90,22 +93,24 @@ func (f *field) addQuorate(ctx context.Context, o options, dir, name string, b s
 	return f.add(name, "http", httpOpts(b, get, sget), f.quorate, layers.Quorate)
 }
 
-// addOld adds a cluster of its own of another build of quorate, to be measured in the
+// addOld adds a bucket of the cluster of another build of quorate, to be measured in the
 // same rounds as this one.
-func (f *field) addOld(ctx context.Context, o options, dir string) error {
-	sub := filepath.Join(dir, "old")
-	if err := os.Mkdir(sub, 0o755); err != nil {
-		return err
+func (f *field) addOld(ctx context.Context, o options, dir, name string, b servers.Bucket, get, sget string) error {
+	dir = filepath.Join(dir, "old")
+	if f.past == nil {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		f.past = newField(f.size)
 	}
-	g := newField(f.size)
-	defer func() {
-		f.clusters = append(f.clusters, g.clusters...)
-		f.contenders = append(f.contenders, g.contenders...)
-	}()
+	g := f.past
+	clusters, contenders := len(g.clusters), len(g.contenders)
 	was := o
 	was.bin = o.old
-	err := g.addQuorate(ctx, was, sub, "old", evenBucket("bench", "lww"), "?r=2", "?r=1")
-	f.versions["old"], f.receipts["old"] = g.versions["quorate"], g.receipts["old"]
+	err := g.addQuorate(ctx, was, dir, name, b, get, sget)
+	f.clusters = append(f.clusters, g.clusters[clusters:]...)
+	f.contenders = append(f.contenders, g.contenders[contenders:]...)
+	f.versions["old"], f.receipts[name] = g.versions["quorate"], g.receipts[name]
 	return err
 }
 

@@ -12,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -38,6 +39,7 @@ type options struct {
 	quiet         float64
 	repo, bin     string
 	old           string
+	abreast       bool
 	dir           string
 	keep          bool
 	md, json      string
@@ -52,7 +54,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
-	systems := fs.String("systems", "quorate,etcd,siblings", "systems to measure, comma separated: quorate (conflict: lww), siblings (the same cluster, conflict: siblings and resolve=newest), strong (the same cluster, a strong bucket), old (a cluster of the binary of -old, as quorate), etcd, redis")
+	systems := fs.String("systems", "quorate,etcd,siblings", "systems to measure, comma separated: quorate (conflict: lww), siblings (the same cluster, conflict: siblings and resolve=newest), strong (the same cluster, a strong bucket), old and oldstrong (a cluster of the binary of -old, as quorate and strong), etcd, redis")
 	redis := fs.Bool("redis", false, "measure redis too")
 	phases := fs.String("phases", "put:64:80:zipf,get:64:80:zipf,mix:64:80:zipf", "phases, MODE:WORKERS:VALUEBYTES:DIST[@RATE]; modes put, get, sget (quorate r=1, etcd serializable), mix, smix, rN, cas (strong and etcd: compare-and-set on 1,000 keys)")
 	wide := fs.Bool("wide", false, "add put, get and mix with 256 clients")
@@ -65,7 +67,8 @@ func parse(args []string) (options, error) {
 	fs.Float64Var(&o.quiet, "quiet", 0, "repeat a run, up to twice, while anything else uses more than this many cores (0: never)")
 	fs.StringVar(&o.repo, "repo", "..", "quorate's source tree, built first")
 	fs.StringVar(&o.bin, "quorate", "", "measure this quorate binary instead of building one")
-	fs.StringVar(&o.old, "old", "", "an earlier quorate binary, for the system old")
+	fs.StringVar(&o.old, "old", "", "an earlier quorate binary, for the systems old and oldstrong")
+	fs.BoolVar(&o.abreast, "abreast", false, "run the systems of a phase at the same time instead of in turn: whatever else the machine does slows them down alike, so that their ratio is exact to a percent or so; rates say nothing by themselves then")
 	fs.StringVar(&o.dir, "dir", "", "parent of the data directories (default: the system's temporary one); must be on a real disk")
 	fs.BoolVar(&o.keep, "keep", false, "keep data and logs")
 	fs.StringVar(&o.md, "md", "", "write the report as markdown to this file too")
@@ -164,8 +167,8 @@ func (o options) check() error {
 			return fmt.Errorf("-systems: %s is named twice", s)
 		}
 		seen[s] = true
-		if s == "old" && o.old == "" {
-			return errors.New("-systems: old needs -old, its binary")
+		if strings.HasPrefix(s, "old") && o.old == "" {
+			return fmt.Errorf("-systems: %s needs -old, its binary", s)
 		}
 	}
 	for _, p := range o.phases {
@@ -173,8 +176,32 @@ func (o options) check() error {
 			return errors.New("-phases: every key is loaded first anyway; no load phase")
 		}
 	}
+	if err := o.checkAbreast(); err != nil {
+		return err
+	}
 	if o.rounds < 1 || o.keys < 1 || o.dur <= 0 || o.redisReplicas < 1 {
 		return errors.New("-rounds, -keys, -dur and -redis-replicas must be above 0")
+	}
+	return nil
+}
+
+// checkAbreast refuses systems of one cluster: the CPU of its servers could not be told
+// apart.
+func (o options) checkAbreast() error {
+	if !o.abreast {
+		return nil
+	}
+	if o.figures || o.profiles != "" || o.quiet > 0 {
+		return errors.New("-abreast goes with none of -figures, -profiles and -quiet")
+	}
+	clusters := map[string]string{"siblings": "quorate", "strong": "quorate", "oldstrong": "old"}
+	seen := map[string]bool{}
+	for _, s := range o.systems {
+		at := cmp.Or(clusters[s], s)
+		if seen[at] {
+			return fmt.Errorf("-abreast: %s shares a cluster with another system", s)
+		}
+		seen[at] = true
 	}
 	return nil
 }
@@ -243,7 +270,7 @@ func (o options) describe() map[string]string {
 	}
 	return map[string]string{
 		"systems": strings.Join(o.systems, ","), "phases": strings.Join(phases, ","), "rounds": fmt.Sprint(o.rounds),
-		"keys": fmt.Sprint(o.keys), "warm": o.warm.String(), "dur": o.dur.String(),
+		"keys": fmt.Sprint(o.keys), "warm": o.warm.String(), "dur": o.dur.String(), "abreast": fmt.Sprint(o.abreast),
 	}
 }
 

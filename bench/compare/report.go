@@ -49,7 +49,8 @@ type row struct {
 	Shed      uint64  `json:"shed"` // the sum
 }
 
-// ratio compares one system with a peer in one phase, medians with medians.
+// ratio compares one system with a peer in one phase: medians with medians, or, if they
+// ran abreast, the median of the rounds' ratios.
 type ratio struct {
 	Phase     string  `json:"phase"`
 	System    string  `json:"system"`
@@ -80,12 +81,17 @@ func (rep *report) summarise(o options) {
 			rep.Summary = append(rep.Summary, r)
 		}
 		for _, ours := range []string{"quorate", "siblings", "strong"} {
-			for _, peer := range []string{"etcd", "redis", "old"} {
+			for _, peer := range []string{"etcd", "redis", "old", "oldstrong"} {
 				a, okA := byName[ours]
 				b, okB := byName[peer]
-				if okA && okB {
-					rep.Ratios = append(rep.Ratios, compare(a, b))
+				if !okA || !okB {
+					continue
 				}
+				r := compare(a, b)
+				if o.abreast {
+					r.pair(rep.Runs)
+				}
+				rep.Ratios = append(rep.Ratios, r)
 			}
 		}
 	}
@@ -156,10 +162,36 @@ func compare(a, b row) ratio {
 		r.Floor = strongFloors[a.Phase]
 	case b.System == "etcd":
 		r.Floor = floors[a.Phase]
-	case b.System == "old" && a.System == "quorate":
+	case b.System == "old" && a.System == "quorate", b.System == "oldstrong" && a.System == "strong":
 		r.Floor = oldFloors[a.Phase]
 	}
 	return r
+}
+
+// pair takes the medians of each round's own ratios: what ran at the same time was slowed
+// down alike.
+func (r *ratio) pair(runs []load.Result) {
+	of := func(system string) (out []load.Result) {
+		for _, run := range runs {
+			if run.Phase == r.Phase && run.System == system {
+				out = append(out, run)
+			}
+		}
+		return out
+	}
+	ours, peers := of(r.System), of(r.Peer)
+	med := func(get func(load.Result) float64) float64 {
+		var v []float64
+		for i := range min(len(ours), len(peers)) {
+			if by := get(peers[i]); by > 0 {
+				v = append(v, get(ours[i])/by)
+			}
+		}
+		slices.Sort(v)
+		return figures.Median(v)
+	}
+	r.Rate, r.ServerCPU = med(func(x load.Result) float64 { return x.Good }), med(func(x load.Result) float64 { return x.ServerCPU })
+	r.P50, r.P99, r.P999 = med(func(x load.Result) float64 { return x.P50 }), med(func(x load.Result) float64 { return x.P99 }), med(func(x load.Result) float64 { return x.P999 })
 }
 
 // verdict says how a ratio stands to its floor.
@@ -210,7 +242,9 @@ func (rep *report) markdown() string {
 	}
 	fmt.Fprintf(&b, "- rounds: %s, each run %s after %s of warm-up, %s keys; medians; servers, clients and all on this machine\n",
 		rep.Options["rounds"], rep.Options["dur"], rep.Options["warm"], rep.Options["keys"])
-	if n := rep.noisy(); n > 0 {
+	if rep.Options["abreast"] == "true" {
+		b.WriteString("- abreast: all systems at the same time; ratios are medians of the rounds' ratios, rates say nothing by themselves\n")
+	} else if n := rep.noisy(); n > 0 {
 		fmt.Fprintf(&b, "- NOISY: in %d of %d runs something else used more than %.1f cores; repeat on a quiet machine or with -quiet\n", n, len(rep.Runs), noisyCores)
 	}
 	fmt.Fprintf(&b, "- took %.0f minutes\n", rep.Minutes)

@@ -56,6 +56,31 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// What ran at the same time is compared round by round: the machine was as fast for both.
+func TestAbreast(t *testing.T) {
+	o, err := parse([]string{"-phases", "put:64:80:zipf", "-systems", "strong,oldstrong", "-old", "bin", "-abreast"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep := &report{Options: o.describe(), Runs: []load.Result{
+		runOf("strong", 300, 5), runOf("oldstrong", 100, 10), runOf("strong", 110, 50), runOf("oldstrong", 100, 50), runOf("strong", 50, 6), runOf("oldstrong", 200, 30)}}
+	rep.summarise(o)
+	if len(rep.Ratios) != 1 {
+		t.Fatalf("ratios %+v", rep.Ratios)
+	}
+	if r := rep.Ratios[0]; r.Rate != 1.1 || r.P99 != 0.5 || r.verdict() != "0.97: met" {
+		t.Errorf("ratio %+v is %q", r, r.verdict())
+	}
+	if text := rep.markdown(); !strings.Contains(text, "- abreast: ") {
+		t.Errorf("the report does not say how it was made:\n%s", text)
+	}
+	for _, args := range [][]string{{"-systems", "quorate,strong"}, {"-systems", "old,oldstrong", "-old", "bin"}, {"-figures"}, {"-profiles", "x"}, {"-quiet", "1"}} {
+		if _, err := parse(append(args, "-abreast")); err == nil {
+			t.Errorf("-abreast %v taken", args)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	o, err := parse([]string{"-redis", "-wide", "-rates", "1000,2000"})
 	if err != nil {
@@ -64,7 +89,7 @@ func TestParse(t *testing.T) {
 	if !slices.Contains(o.systems, "redis") || len(o.phases) != 8 || o.phases[7].Rate != 2000 {
 		t.Errorf("%+v", o)
 	}
-	for _, args := range [][]string{{"-systems", "mysql"}, {"-systems", "etcd,etcd"}, {"-phases", "load:1:80:zipf"}, {"-rounds", "0"}, {"-rates", "x"}, {"extra"}} {
+	for _, args := range [][]string{{"-systems", "mysql"}, {"-systems", "oldstrong"}, {"-systems", "etcd,etcd"}, {"-phases", "load:1:80:zipf"}, {"-rounds", "0"}, {"-rates", "x"}, {"extra"}} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v taken", args)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/quoratedb/quorate/bench/load"
 )
 
@@ -34,6 +36,14 @@ func rounds(ctx context.Context, o options, f *field) ([]load.Result, []profiled
 	order := slices.Clone(f.contenders)
 	for round := 1; round <= o.rounds; round++ {
 		for _, p := range o.phases {
+			if o.abreast {
+				all, err := abreast(ctx, o, f, ks, p, round)
+				if err != nil {
+					return runs, nil, err
+				}
+				runs = append(runs, all...)
+				continue
+			}
 			for _, c := range order {
 				r, err := one(ctx, o, f, c, ks, p, round, nil)
 				if err != nil {
@@ -104,6 +114,32 @@ func one(ctx context.Context, o options, f *field, c contender, ks *load.Keyspac
 	}
 	fmt.Fprintln(os.Stderr, r)
 	return r, nil
+}
+
+// abreast runs a phase on all contenders at the same time, once everything has calmed
+// down. Each has clients of its own.
+func abreast(ctx context.Context, o options, f *field, ks *load.Keyspace, p load.Phase, round int) ([]load.Result, error) {
+	if err := settle(ctx, f.pids(), o.settle); err != nil {
+		return nil, err
+	}
+	out := make([]load.Result, len(f.contenders))
+	group, inner := errgroup.WithContext(ctx)
+	for i, c := range f.contenders {
+		group.Go(func() (err error) {
+			out[i], err = load.Run(inner, c.driver, ks, p, load.Options{System: c.name, Round: round, Warm: o.warm, Dur: o.dur, Pids: c.cluster.Pids()})
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", c.name, p, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for _, r := range out {
+		fmt.Fprintln(os.Stderr, r)
+	}
+	return out, nil
 }
 
 // settle returns once the servers are idle, or after limit.
