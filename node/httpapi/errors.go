@@ -72,6 +72,7 @@ func codeOf(c core.Code) code { return rules.CodeOf(c) }
 // fault is a refusal on its way to the client.
 type fault struct {
 	code   code
+	status int         // if it is not the code's
 	detail string      // one sentence with the numbers, never a key or a value
 	reply  *core.Reply // when the core refused: receipt, failures, owners
 	allow  string      // method_not_allowed: the methods there are

@@ -56,6 +56,9 @@ func (c *call) problem(f *fault) *problem {
 		ETag:      f.etag,
 		Checks:    f.checks,
 	}
+	if f.status != 0 {
+		p.Status = f.status
+	}
 	p.RetryAfterMS = f.rule().RetryAfter().Milliseconds()
 	ring := c.a.b.Ring()
 	if ring != nil {

@@ -35,6 +35,7 @@ func NewServer(h http.Handler) *h1.Server {
 		HeaderTimeout: headerTimeout, BodyTimeout: readTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout}
 	if a, ok := h.(*api); ok {
 		cfg.Names, cfg.Takes, cfg.Serve, cfg.Log = fastHeaders, a.fast.takes, a.fast.serve, a.Log
+		cfg.Refusal = a.refusal
 	} else {
 		cfg.Takes = func(*h1.Exchange) bool { return false }
 	}

@@ -259,17 +259,6 @@ func (c *conn) write(body []byte) (ok bool) {
 	return err == nil
 }
 
-// refuse answers a request whose end is uncertain, as net/http does where it
-// refuses one.
-func (c *conn) refuse() bool {
-	const text = "400 Bad Request"
-	c.out = append(c.out, "HTTP/1.1 "+text+"\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"+text...)
-	if c.flush() {
-		c.linger()
-	}
-	return false
-}
-
 // linger reads what the client still sends, for a short time.
 func (c *conn) linger() {
 	if !c.enter(phaseLent, 0) {

@@ -36,6 +36,10 @@ type Config struct {
 	Serve func(*Exchange)
 	// Other serves all other requests, with its own limits and timeouts.
 	Other *http.Server
+	// Refusal is the answer to a request that is refused without Serve or Other's
+	// handler, connection header and all; reason is the rest of a status line. Nil: plain
+	// text, as net/http has it.
+	Refusal func(status int, reason string) []byte
 	// MaxHeaderBytes bounds a head; a longer one is Other's to refuse.
 	MaxHeaderBytes int
 	// MaxConns bounds the connections; more wait in the system's backlog. When

@@ -39,6 +39,9 @@ type lent struct {
 	left int64 // bytes of the request not read yet
 	last bool
 
+	handled bool // the other server's handler was called
+	refused bool // the other server refused the request, in other words than it thinks
+
 	idle atomic.Bool // the request is answered, and the connection may be used again
 	once sync.Once
 	back chan struct{}
@@ -161,8 +164,10 @@ type lentKey struct{}
 func innerServer(o *http.Server) *http.Server {
 	h, state, ctx := o.Handler, o.ConnState, o.ConnContext
 	o.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if l, ok := r.Context().Value(lentKey{}).(*lent); ok && l.last {
-			w.Header()["Connection"] = []string{"close"}
+		if l, ok := r.Context().Value(lentKey{}).(*lent); ok {
+			if l.handled = true; l.last {
+				w.Header()["Connection"] = []string{"close"}
+			}
 		}
 		h.ServeHTTP(w, r)
 	})
