@@ -62,7 +62,8 @@ type batchResult struct {
 	ETag        string        `json:"etag,omitempty"`
 	Context     string        `json:"context,omitempty"`
 	Receipt     string        `json:"receipt,omitempty"`
-	Stale       string        `json:"stale,omitempty"` // as the header Quorate-Stale
+	Consistency string        `json:"consistency,omitempty"` // as the header, of a read of a strong bucket
+	Stale       string        `json:"stale,omitempty"`       // as the header Quorate-Stale
 	ContentType string        `json:"content_type,omitempty"`
 	Value       []byte        `json:"value,omitzero"`
 	Count       int           `json:"siblings_count,omitempty"` // when above 1

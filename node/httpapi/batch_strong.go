@@ -42,8 +42,10 @@ func (b *batchRun) showStrong(res *batchResult, req *core.Request, rep *core.Rep
 		}
 		return
 	}
-	if s := rep.Strong; s != nil && s.Level == core.LevelStale {
-		res.Stale = string(rules.AppendStale(nil, s))
+	if s := rep.Strong; s != nil {
+		if res.Consistency = rules.LevelName(s.Level); s.Level == core.LevelStale {
+			res.Stale = string(rules.AppendStale(nil, s))
+		}
 	}
 	v, f := b.c.lookStrong(rep)
 	if f != nil {

@@ -54,6 +54,8 @@ func (c *call) decodeBody(v any, limit int, maybe bool) *fault {
 func jsonError(err error) string {
 	var kind *json.UnmarshalTypeError
 	switch {
+	case errors.As(err, &kind) && kind.Field == "":
+		return "it must be an object"
 	case errors.As(err, &kind):
 		return "member " + quoteShort(kind.Field) + " cannot be a " + kind.Value
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

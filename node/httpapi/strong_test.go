@@ -157,7 +157,7 @@ func TestStrongRefusals(t *testing.T) {
 		t.Errorf("%d requests reached the backend: %+v", len(got), got[0])
 	}
 	// An eventual bucket says what it has always said.
-	for _, word := range []string{"leader", "replica", "stale"} {
+	for _, word := range []string{"leader", "lease", "replica", "stale"} {
 		r.want(400, "invalid_argument", "GET", "/keys/k?consistency="+word, "")
 	}
 	r.want(422, "conditional_needs_strong", "PUT", "/keys/k", "", "If-Match: *")
@@ -167,7 +167,7 @@ func TestStrongReads(t *testing.T) {
 	r := newStrongRig(t)
 	r.b.answer(held(9, "hello"))
 	for word, level := range map[string]core.Level{"": core.LevelDefault, "leader": core.LevelLeader, "quorum": core.LevelQuorum,
-		"replica": core.LevelReplica, "stale": core.LevelStale} {
+		"replica": core.LevelReplica, "stale": core.LevelStale, "lease": core.LevelLease} {
 		target := "/v1/kv/s/k?resolve=newest"
 		if word != "" {
 			target += "&consistency=" + word
@@ -191,6 +191,12 @@ func TestStrongReads(t *testing.T) {
 		t.Errorf("%v", a.Header)
 	}
 	rep := held(9, "hello")
+	rep.Strong.Level = core.LevelLease
+	r.b.answer(rep)
+	if a = r.want(200, "", "GET", "/v1/kv/s/k?consistency=lease", ""); a.Header.Get("Quorate-Consistency") != "lease" {
+		t.Errorf("%v", a.Header)
+	}
+	rep = held(9, "hello")
 	rep.Strong.Level, rep.Strong.Applied = core.LevelStale, 12
 	r.b.answer(rep)
 	a = r.want(200, "", "GET", "/v1/kv/s/k?consistency=stale", "")
@@ -379,7 +385,7 @@ func TestStrongBatches(t *testing.T) {
 	}
 	a = r.want(200, "", "POST", "/v1/kv/s:get?consistency=stale", `{"keys":["a","none"]}`)
 	res := decodeInto[batchReply](t, a).Results
-	if res[0].Status != 200 || string(res[0].Value) != "a" || res[0].ETag != `"1.7.9"` || res[0].Stale != "applied=9" || res[1].Status != 404 || r.b.last(t).Level != core.LevelStale {
+	if res[0].Status != 200 || string(res[0].Value) != "a" || res[0].ETag != `"1.7.9"` || res[0].Stale != "applied=9" || res[0].Consistency != "stale" || res[1].Status != 404 || res[1].Consistency != "stale" || r.b.last(t).Level != core.LevelStale {
 		t.Errorf("%s", a.body)
 	}
 	r.want(400, "invalid_argument", "POST", "/v1/kv/s:batch?w=1", `{"operations":[{"op":"delete","key":"c"}]}`)
