@@ -225,6 +225,7 @@ func (c *Core) strongFinish() {
 		sp.open = false
 		out := sp.r.Finish()
 		c.strongDone(sp, &out)
+		sp.r.Recycle(out)
 	}
 	clear(c.strong.touched)
 	c.strong.touched = c.strong.touched[:0]

@@ -37,10 +37,9 @@ type strongOp struct {
 	started  time.Duration
 	deadline time.Duration
 
-	write strong.Op
-	read  strong.Read
-	q     *strong.QuorumRead
-	peek  uint64 // id of its present question
+	read strong.Read
+	q    *strong.QuorumRead
+	peek uint64 // id of its present question
 
 	here   bool         // the replica of this store has it
 	copies []strongCopy // forwards that are not answered
@@ -123,8 +122,6 @@ func (c *Core) startStrong(to origin, r *Request, sp *strongPart, bucket *hashri
 	}
 	if r.isWrite() {
 		o.level = LevelLeader
-		o.write = strong.Op{Kind: strongKind(r.Op), Bucket: bucket.ID, Key: r.Key, Data: r.Value, ContentType: r.ContentType, Sum: r.Sum, Delta: r.Delta,
-			If: r.If, ID: r.StrongID, Deadline: o.deadline, Waiter: o}
 	}
 	o.try(c)
 }
@@ -217,8 +214,9 @@ func (o *strongOp) submit(c *Core) {
 	c.touchStrong(o.sp)
 	o.here = true
 	c.strong.running++
-	if o.req.isWrite() {
-		o.sp.r.Submit(&o.write)
+	if r := o.req; r.isWrite() {
+		o.sp.r.Submit(&strong.Op{Kind: strongKind(r.Op), Bucket: o.bucket, Key: r.Key, Data: r.Value, ContentType: r.ContentType, Sum: r.Sum, Delta: r.Delta,
+			If: r.If, ID: r.StrongID, Deadline: o.deadline, Waiter: o})
 		return
 	}
 	o.read = strong.Read{Level: strong.Leader, Bucket: o.bucket, Key: o.req.Key, Deadline: o.deadline, Waiter: o}

@@ -141,6 +141,7 @@ func (r *Replica) onPeek(from hashring.SID, m *Message) {
 
 // current is the newest value of a key in this log, and its index.
 func (r *Replica) current(b hashring.BucketID, key []byte) (v *Value, index uint64, err error) {
+	r.log.find(r.hard.Applied)
 	if n, ok := r.log.of(b, key); ok && !plant.Is(plant.StrongNoOverlay) {
 		return r.log.cached(n.index).Value, n.index, nil
 	}

@@ -8,7 +8,7 @@ type Options struct {
 	Retry     time.Duration // 0: 300 ms. After it an unanswered message is sent again
 	Silence   time.Duration // 0: 2 s (Tfail). After it a follower calls its primary silent
 	Disk      time.Duration // 0: 3 s (Tdisk). A primary whose oldest batch is older gives its role up
-	// CommitDelay is how long a new commit index waits for an Append to ride on, 0: 10 ms.
+	// CommitDelay is how long a new commit index waits for an Append to ride on, 0: 25 ms.
 	CommitDelay time.Duration
 	Doubt       time.Duration // 0: 30 s. How long a store that differs from the primary waits for it to find that it is the primary
 	Window      time.Duration // 0: 10 min. How long a request id is known
@@ -42,7 +42,7 @@ func (o Options) filled() Options {
 	or(&o.Retry, 300*time.Millisecond)
 	or(&o.Silence, 2*time.Second)
 	or(&o.Disk, 3*time.Second)
-	or(&o.CommitDelay, 10*time.Millisecond)
+	or(&o.CommitDelay, 25*time.Millisecond)
 	or(&o.Doubt, 30*time.Second)
 	or(&o.Window, 10*time.Minute)
 	or(&o.LogEntries, 8192)

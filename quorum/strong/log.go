@@ -9,7 +9,7 @@ import (
 
 // log is a partition's log as this replica has staged it: a header of every entry
 // behind base, the entries themselves as long as they are not applied and synced (and
-// some more), and by key and by request id those that are not applied yet.
+// some more).
 type log struct {
 	base  Position
 	head  []Header // of the entries base.Index+1, +2, ...
@@ -18,7 +18,9 @@ type log struct {
 	kept  int      // bytes of tail
 	open  int      // bytes of what is not applied
 
-	newest map[string]keyInLog // by bucket and key: effects not applied
+	// What is not applied, by bucket and key and by request id; nil until somebody looks
+	// for it (find): a follower that is only a follower has no use for it.
+	newest map[string]keyInLog
 	ids    map[RequestID]uint64
 }
 
@@ -29,7 +31,7 @@ type keyInLog struct {
 }
 
 func newLog(base Position) log {
-	return log{base: base, newest: make(map[string]keyInLog), ids: make(map[RequestID]uint64)}
+	return log{base: base}
 }
 
 // keyRoom holds nearly every key: looking one up allocates nothing.
@@ -39,7 +41,21 @@ func appendKey(room []byte, b hashring.BucketID, key []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(room, uint64(b)), key...)
 }
 
-// of is what is in the log of a key.
+// find makes what is behind applied findable, from now on.
+func (l *log) find(applied uint64) {
+	if l.newest != nil {
+		return
+	}
+	l.newest, l.ids = make(map[string]keyInLog), make(map[RequestID]uint64)
+	for n := applied + 1; n <= l.lastIndex(); n++ {
+		l.note(l.cached(n)) // what is not applied is cached
+	}
+}
+
+// forget is for who no longer looks.
+func (l *log) forget() { l.newest, l.ids = nil, nil }
+
+// of is what is in the log of a key, after find.
 func (l *log) of(b hashring.BucketID, key []byte) (keyInLog, bool) {
 	var room [keyRoom]byte
 	k, ok := l.newest[string(appendKey(room[:0], b, key))]
@@ -92,7 +108,10 @@ func (l *log) append(e *Entry) {
 	}
 	l.head = append(l.head, header(e))
 	l.hold(e)
-	l.index(e)
+	l.open += e.Size()
+	if l.newest != nil {
+		l.note(e)
+	}
 }
 
 func (l *log) hold(e *Entry) {
@@ -101,9 +120,8 @@ func (l *log) hold(e *Entry) {
 	l.kept += e.Size()
 }
 
-// index makes an entry that is not applied findable.
-func (l *log) index(e *Entry) {
-	l.open += e.Size()
+// note makes an entry that is not applied findable.
+func (l *log) note(e *Entry) {
 	if e.Kind == Effect {
 		k := string(appendKey(nil, e.Bucket, e.Key))
 		l.newest[k] = keyInLog{e.Index, l.newest[k].count + 1}
@@ -116,6 +134,9 @@ func (l *log) index(e *Entry) {
 // applied forgets that an entry is not applied.
 func (l *log) applied(e *Entry) {
 	l.open -= e.Size()
+	if l.newest == nil {
+		return
+	}
 	if e.Kind == Effect {
 		if n, _ := l.of(e.Bucket, e.Key); n.count <= 1 {
 			var room [keyRoom]byte
@@ -139,12 +160,11 @@ func (l *log) cutTail(i, appliedTo uint64) {
 		}
 		l.head = l.head[:n-l.base.Index-1]
 	}
-	clear(l.newest)
-	clear(l.ids)
 	l.open = 0
 	for n := appliedTo + 1; n <= l.lastIndex(); n++ {
-		l.index(l.cached(n)) // what is not applied is cached
+		l.open += l.cached(n).Size() // what is not applied is cached
 	}
+	l.forget()
 }
 
 // cutHead drops the entries up to i, all of them applied.

@@ -102,7 +102,7 @@ type Proposal struct {
 	Full   bool     // it may lead: it has forgotten nothing, and its values add up
 }
 
-// Out is what a step wants done.
+// Out is what a step wants done. Its slices are the caller's until Recycle.
 type Out struct {
 	Staged    bool // something that is not lazy went into the step's batch
 	Sends     []Send

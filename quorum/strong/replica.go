@@ -56,6 +56,7 @@ type Replica struct {
 	id      uint64
 
 	out       Out
+	spare     Out  // slices to be used again
 	hardDirty bool // to be staged in this step
 	hardMoved bool // by applying only: lazy
 }
@@ -120,7 +121,7 @@ func (r *Replica) Begin(now Now, seq uint64) {
 		assert.Fail("D1", "batch %d after %d, synced %d", seq, r.seq, r.synced)
 	}
 	r.before, r.now, r.seq = r.now, now, seq
-	r.out = Out{}
+	r.out, r.spare = Out{Sends: r.spare.Sends, Replies: r.spare.Replies}, Out{}
 	if r.wakeAt != 0 && now.Mono >= r.wakeAt+r.opts.Silence/2 && !plant.Is(plant.StrongSleeperSpeaks) {
 		r.overslept()
 	}
@@ -191,7 +192,7 @@ func (r *Replica) Receive(from hashring.SID, m *Message) {
 }
 
 // Finish ends the step: it draws the conclusions from all inputs and gives what is to
-// be done. The Out is the caller's.
+// be done.
 func (r *Replica) Finish() Out {
 	r.unhold()
 	r.progress()
@@ -213,6 +214,22 @@ func (r *Replica) Finish() Out {
 	r.stage()
 	r.wakeAt = r.out.Wake
 	return r.out
+}
+
+// spareMost is the largest slice of an Out that is kept: there are many partitions.
+const spareMost = 32
+
+// Recycle takes back what Finish gave, if the caller has kept nothing of its slices.
+func (r *Replica) Recycle(out Out) {
+	r.spare = Out{}
+	if cap(out.Sends) <= spareMost {
+		clear(out.Sends)
+		r.spare.Sends = out.Sends[:0]
+	}
+	if cap(out.Replies) <= spareMost {
+		clear(out.Replies)
+		r.spare.Replies = out.Replies[:0]
+	}
 }
 
 // stage closes the step's writes.

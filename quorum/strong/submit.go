@@ -30,6 +30,7 @@ func (r *Replica) Submit(op *Op) {
 		r.reply(reply)
 		return
 	}
+	r.log.find(r.hard.Applied)
 	// Repeats come first: whoever asks again must not hear "no" of what was done.
 	if !op.ID.IsZero() && r.repeat(op, reply) {
 		return
@@ -199,7 +200,7 @@ func (r *Replica) settle() {
 			r.reply(reply)
 			n++
 		}
-		l.pend = l.pend[n:]
+		l.pend = slices.Delete(l.pend, 0, n)
 		l.pend = slices.DeleteFunc(l.pend, func(p pending) bool {
 			if !r.due(p.deadline, 0) {
 				return false
@@ -237,6 +238,7 @@ func (r *Replica) stepDown() {
 	l := r.lead
 	r.release()
 	r.lead = nil
+	r.log.forget()
 	for _, p := range l.pend {
 		r.giveUp(p.reply, PrimaryChanged, true)
 	}
