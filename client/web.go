@@ -3,12 +3,12 @@ package client
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/quoratedb/quorate/internal/httpsent"
 )
 
 // web carries what is not a single key: JSON over net/http. None of it is hot.
@@ -31,7 +31,7 @@ func newWeb(cfg *Config) *web {
 		ResponseHeaderTimeout: nodeTimeoutMost,
 		DisableCompression:    true,
 	}
-	return &web{trip: t, client: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	return &web{trip: t, client: &http.Client{Transport: httpsent.Transport{Transport: t}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 func (w *web) close() { w.trip.CloseIdleConnections() }
@@ -76,9 +76,7 @@ func (w *web) send(ctx context.Context, to *target, q *webRequest) (*http.Respon
 	}
 	res, err := w.client.Do(req)
 	if err != nil {
-		var op *net.OpError
-		dialing := errors.As(err, &op) && op.Op == "dial"
-		return nil, nil, &netError{sent: !dialing, err: cause(ctx, err)}
+		return nil, nil, &netError{sent: !httpsent.NotSent(err), err: cause(ctx, err)}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, int64(q.most)+1))
 	if cerr := res.Body.Close(); err == nil {

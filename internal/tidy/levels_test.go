@@ -35,6 +35,7 @@ var table = []unit{
 	{dir: "internal/buildinfo", level: 0, class: plain},
 	{dir: "internal/process", level: 0, class: adapter},
 	{dir: "internal/freeport", level: 0, class: adapter},
+	{dir: "internal/httpsent", level: 0, class: adapter},
 	{dir: "internal/tidy", level: 0, class: forTest},
 	{dir: "internal/thirdparty", level: 0, class: forTest},
 	{dir: "hashring", level: 1, class: pure},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quoratedb/quorate/internal/httpsent"
 	"github.com/quoratedb/quorate/sim/check"
 )
 
@@ -61,7 +61,7 @@ type answer struct {
 // newHTTP keeps conns connections to each node. Redirects are not followed.
 func newHTTP(conns int) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, MaxIdleConnsPerHost: conns, DisableCompression: true},
+		Transport:     httpsent.Transport{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, MaxIdleConnsPerHost: conns, DisableCompression: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -76,7 +76,8 @@ func send(ctx context.Context, hc *http.Client, s server, r *request) answer {
 	}
 	resp, err := hc.Do(req)
 	if err != nil {
-		return answer{outcome: r.silence(!notSent(err)), code: "no_answer", retryable: notSent(err)}
+		unsent := httpsent.NotSent(err)
+		return answer{outcome: r.silence(!unsent), code: "no_answer", retryable: unsent}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyMax+1))
@@ -133,12 +134,6 @@ func (r *request) silence(left bool) check.Outcome {
 		return check.Unknown
 	}
 	return check.NotApplied
-}
-
-// notSent: the connection was never made.
-func notSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
 }
 
 func (a *answer) judge(r *request, status int) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quoratedb/quorate/cmd/quorate/internal/rest"
+	"github.com/quoratedb/quorate/internal/httpsent"
 )
 
 const (
@@ -128,7 +129,7 @@ func (c *cluster) attempt(ctx context.Context, base *url.URL, k *call) (*answer,
 	write := k.method != http.MethodGet
 	resp, err := c.http.Do(c.request(ctx, base, k))
 	if err != nil {
-		return nil, &failure{reason: reasonOf(err), unknown: write && !rest.NotSent(err), err: err}, again
+		return nil, &failure{reason: reasonOf(err), unknown: write && !httpsent.NotSent(err), err: err}, again
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyMax+1))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/quoratedb/quorate/cmd/quorate/internal/rest"
+	"github.com/quoratedb/quorate/internal/httpsent"
 )
 
 // verdict is what to do after one attempt.
@@ -39,7 +40,7 @@ func judgeReply(status int, header http.Header, body []byte, addr string, write 
 func reasonOf(err error) string {
 	var timeout net.Error
 	switch {
-	case rest.NotSent(err):
+	case httpsent.NotSent(err):
 		return "connect"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"

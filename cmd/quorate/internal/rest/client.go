@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/quoratedb/quorate/internal/httpsent"
 )
 
 const (
@@ -70,12 +72,12 @@ func (e *Lost) Unwrap() error { return e.Err }
 // returned, not followed: a 301 would turn a PUT into a GET.
 func NewHTTP(conns int) *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: httpsent.Transport{Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			MaxIdleConnsPerHost: conns,
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,
-		},
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -216,15 +218,8 @@ func (c *Client) open(ctx context.Context, addr string, r Request) (*http.Respon
 }
 
 func sendError(r Request, err error) error {
-	if NotSent(err) {
+	if httpsent.NotSent(err) {
 		return &Unreachable{Err: err}
 	}
 	return &Lost{Write: r.Write, Err: err}
-}
-
-// NotSent says that err came before a byte of the request left: the connection was
-// never made.
-func NotSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
 }
