@@ -108,9 +108,13 @@ func (k recordKey) compare(o recordKey) int {
 	return cmp.Or(cmp.Compare(k.bucket, o.bucket), cmp.Compare(k.key, o.key))
 }
 
-// damaged counts the records that fail their checksums or do not fit their leaf rows.
+// damaged counts the records that fail their checksums, do not fit their leaf rows, or
+// are not what they were.
 func (e *engine) damaged() (n int) {
 	if e.ill {
+		n++
+	}
+	if e.drift.live() {
 		n++
 	}
 	for i := range e.parts {

@@ -22,6 +22,7 @@ type engine struct {
 	ring   uint64        // version of the last ring state it kept
 	ill    bool          // damage that only another store mends was met: it will be set aside (D4)
 	since  time.Duration // it was formatted, or put back, then
+	drift  *drift        // the last value of it that has changed by itself
 }
 
 // rows are one partition's.

@@ -147,6 +147,8 @@ const (
 	pIntruder
 	pLongPause
 	pValueRot
+	pDrifted
+	pDriftFound
 	probeCount
 )
 
@@ -162,7 +164,7 @@ var probeNames = [probeCount]string{"crash", "crash_after_ack", "kill_all", "tor
 	"replaced", "last_full", "suspect", "wiped", "flipped", "filled", "purged", "proposal_lost", "proposal_refused", "proposal_stale", "proposal_unknown", "hint_after_purge", "hint_dropped",
 	"orphan_merged", "marked", "expiry_purged", "purge_waits", "old_exchange", "exchange_busy", "guarded", "mended", "filled_after_purge", "read_mid_purge", "leaf_rot", "ghost",
 	"snapshot", "log_cut", "failover", "done_before", "mismatch", "id_expired", "strong_resent", "read_leader", "read_quorum", "read_replica", "read_stale", "read_lease", "strong_in_outage", "locked", "leader_change", "two_judges", "change_lost", "change_stale", "change_refused", "primary_moved", "joint", "settled", "aborted", "learners", "hand_over",
-	"old_primary", "old_entry", "primary_lost_entries", "late_append", "restart_leads", "strong_unknown", "stalled_primary", "strong_damage", "many_primaries", "intruder", "long_pause", "value_rot"}
+	"old_primary", "old_entry", "primary_lost_entries", "late_append", "restart_leads", "strong_unknown", "stalled_primary", "strong_damage", "many_primaries", "intruder", "long_pause", "value_rot", "drifted", "drift_found"}
 
 // probes counts what a run met.
 type probes struct {

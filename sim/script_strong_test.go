@@ -229,6 +229,13 @@ func (s *script) shows(n *node, want string) {
 	}
 }
 
+// met fails a story that did not come to what it is about.
+func (s *script) met(p probe) {
+	if s.w.probe.n[p] == 0 {
+		s.fail("%s was not met", probeNames[p])
+	}
+}
+
 func values(n int) (out []string) {
 	for i := range n {
 		out = append(out, fmt.Sprintf("w%d", i))

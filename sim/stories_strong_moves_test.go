@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/internal/plant"
 	"github.com/quoratedb/quorate/node/core"
+	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // strongMoves are stories of changes of the sets.
@@ -83,7 +85,7 @@ var strongMoves = []story{
 		s.mend(ms[1], ms[0], s.x, s.y)
 	}},
 	{name: "F24 a request id after a move", about: "a repeat is known to stores that came later", draw: func(d *Draw) { strongly(d); d.Strong.LogEntries = 8 },
-		bugs: []plant.Bug{plant.StrongNoCompletion, plant.StrongNoDedupe}, tell: func(s *script) {
+		bugs: []plant.Bug{plant.StrongNoCompletion, plant.StrongNoDedupe, plant.StrongSnapshotForgets}, tell: func(s *script) {
 			s.tame()
 			ms := append([]*node{s.lead()}, s.follow()...)
 			id := s.key()
@@ -91,10 +93,12 @@ var strongMoves = []story{
 			for _, v := range values(60) { // the log is cut meanwhile
 				s.made(ms[0], v)
 			}
+			s.met(pLogCut)
 			s.joins(ms[2], s.x, s.y)
 			s.served()
 			s.leaves(hashring.StrongSettle, s.x)
 			s.served()
+			s.met(pSnapshot)
 			if r := s.sput(s.x, "v1", keyed(id)); r == nil || r.Outcome != core.Applied || r.Strong.Version != first {
 				s.fail("the repeat is answered %s, the first try made %v", show(r), first)
 			}
@@ -119,17 +123,35 @@ var strongMoves = []story{
 		for i, v := range values(6) {
 			s.made(s.lead(), v, onKey("k"+string(rune('a'+i))))
 		}
-		for round := range 6 {
+		slices := 0
+		s.w.onSend = func(_, b *node, m *core.Message) verdict {
+			if b == lag && holdsKind(m, []strong.MessageKind{strong.MsgSnapReply}) {
+				slices++
+			}
+			return deliver
+		}
+		for round := range 8 {
+			generation := lag.eng.parts[0].strong.hard.Generation
 			s.cutOff(lag)
 			for i, v := range values(40) {
 				s.made(s.lead(), v+"r"+string(rune('a'+round)), onKey("k"+string(rune('a'+i%7))))
 			}
 			s.mended(lag)
-			s.run(time.Duration(round*7) * time.Millisecond)
+			slices = 0
+			s.w.runUntil(s.w.now+10*time.Second, func() bool { return slices > round })
+			if slices == 0 || lag.eng.parts[0].strong.hard.Generation != generation {
+				s.fail("round %d: %d slices of a snapshot, and generation %d", round, slices, lag.eng.parts[0].strong.hard.Generation)
+			}
+			s.run(2 * time.Millisecond)
 			lag.kill(true)
 			s.run(100 * time.Millisecond)
 			lag.start()
-			s.run(500 * time.Millisecond)
+			s.run(15 * time.Second) // it is there, and the log is not kept for it any more
+		}
+		s.run(5 * time.Second)
+		s.met(pSnapshot)
+		for i := 33; i < 40; i++ {
+			s.expect(s.sget(lag, at(core.LevelReplica), onKey("k"+string(rune('a'+i%7)))), fmt.Sprintf("w%drh", i))
 		}
 	}},
 	{name: "F39 RF 3, 1 and 3 again during partitions", about: "no count goes wrong", draw: strongly, tell: func(s *script) {

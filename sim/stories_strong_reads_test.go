@@ -174,40 +174,6 @@ var strongReads = []story{
 				s.fail("%d values are damaged five seconds after a read", n)
 			}
 		}},
-	{name: "a value that is not what the log says", about: "a scrub finds it; from then on its store answers nothing and does not lead until it is mended (D5)", draw: strongly,
-		bugs: []plant.Bug{plant.StrongScrubBlind, plant.StrongSumIgnored, plant.StrongDivergedServes, plant.StrongDivergedLeads}, tell: func(s *script) {
-			s.tame()
-			bad := s.follow()[0]
-			s.made(s.lead(), "v1")
-			s.run(3 * time.Second) // values go to the disk in strides
-			k, gen := recordKey{s.w.strong.bucket, "k"}, bad.eng.parts[0].strong.hard.Generation
-			old := bad.eng.parts[0].strong.gens[gen].values[k]
-			s.made(s.lead(), "v2")
-			s.run(3 * time.Second)
-			bad.eng.parts[0].strong.gens[gen].values[k] = old
-			s.w.probe.hit(pValueRot)
-			s.strongEdited(func(_, b *node, m *strong.Message) *strong.Message { // it cannot be mended yet
-				if b == bad && (m.Kind == strong.MsgSnapReply || m.Kind == strong.MsgSnapOffer) {
-					return nil
-				}
-				return m
-			})
-			s.run(2 * time.Minute)
-			for _, l := range []core.Level{core.LevelReplica, core.LevelQuorum, core.LevelStale} {
-				if got := show(s.sget(bad, at(l), within(time.Second))); got == "v1" {
-					s.fail("a read of level %d shows %s", l, got)
-				}
-			}
-			s.name(bad)
-			s.run(2 * time.Second)
-			if s.w.auth.state.Partitions[0].Strong.Activated {
-				s.fail("it leads")
-			}
-			s.w.onSend = nil
-			s.name(s.follow()[0])
-			s.run(10 * time.Second)
-			s.shows(bad, "v2")
-		}},
 }
 
 // oldIndex: an answer to a replica's question is late; meanwhile something is written

@@ -33,7 +33,7 @@ func (s *StrongDraw) draw(r *rand.Rand) {
 }
 
 func (s *StrongDraw) options() strong.Options {
-	return strong.Options{Heartbeat: s.Heartbeat, Silence: s.Silence, Window: s.Window, LogEntries: s.LogEntries, CutEntries: s.LogEntries / 32,
+	return strong.Options{Heartbeat: s.Heartbeat, Silence: s.Silence, Window: s.Window, LogEntries: s.LogEntries, CutEntries: (s.LogEntries + 31) / 32,
 		InFlight: s.InFlight, SliceRows: s.SliceRows, KeyInFlight: s.KeyWrites, Lease: s.Lease}
 }
 

@@ -23,6 +23,7 @@ type strongTry struct {
 	op        int // in the history
 	read      bool
 	level     core.Level
+	epoch     uint64 // of the active configuration when it began, 0: there was none
 	id        strong.RequestID
 	copies    int // sent
 	waiting   int // of them, without an answer
@@ -56,6 +57,9 @@ func (l *load) askStrong(w *World, n *node, by *client, req *core.Request, b *ha
 		return c
 	}
 	s := &strongTry{key: string(req.Key), partition: ring.PartitionOf(hashring.Hash(req.Bucket, req.Key)), level: req.Level, id: req.StrongID, op: len(l.history)}
+	if part := &w.auth.state.Partitions[s.partition]; part.Strong != nil && part.Strong.Activated {
+		s.epoch = part.Strong.Epoch
+	}
 	op := check.Op{Client: by.id, Bucket: b.Name, Key: s.key, Call: w.now, Node: n.name, Outcome: check.Unknown, Level: check.Strict}
 	switch req.Op {
 	case core.OpGet:
@@ -113,6 +117,7 @@ func (l *load) strongAnswered(w *World, c *call, r *core.Reply) {
 		if w.strong.answered(c, r); w.failed() {
 			return
 		}
+		r = c.reply
 	}
 	if s.read {
 		l.strongRead(w, c, r)

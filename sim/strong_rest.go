@@ -47,7 +47,7 @@ func (w *World) strongPending() (out []string) {
 				}
 				say("%s has applied %d of %d", n.name, applied, len(sp.log))
 				break
-			} else if r.hard.Diverged || r.rotten() > 0 {
+			} else if r.hard.Diverged || r.rotten() > 0 || n.eng.drift.live() && n.eng.drift.p == uint32(p) {
 				say("%s has damaged values", n.name) // a damaged entry of the log is met when it is read
 				break
 			}

@@ -20,6 +20,8 @@ type strongTruth struct {
 	tries  map[string]*strongTry // writes by the name of their value
 	byID   map[strong.RequestID]*strongTry
 	names  map[versionOf]string // of values, as clients have seen them
+	// drifted are the values that have changed by themselves, in order.
+	drifted []*drift
 }
 
 // versionOf names a version: those of other partitions may be alike.
@@ -166,6 +168,9 @@ func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 		switch w := &list[i].Write; w.Kind {
 		case strong.PutEntry:
 			t.create(n, p, w.Entry)
+			if c := t.part(p).configs[w.Entry.Epoch]; w.Entry.Kind == strong.Barrier && v.hard.Diverged && c != nil && c.primary == n.sid && v.hard.Promised == w.Entry.Epoch && v.entries[w.Entry.Index] == nil {
+				t.wrong(p, "D5", "%s leads epoch %d, and its values are wrong", n.name, w.Entry.Epoch)
+			}
 			v.entries[w.Entry.Index] = w.Entry
 		case strong.CutTail:
 			if w.Index <= v.hard.Commit && w.Index > v.hard.Base.Index && v.entries[w.Index] != nil {
@@ -179,8 +184,11 @@ func (t *strongTruth) staged(n *node, p uint32, list []core.StrongWrite) {
 			if w.Hard.Promised < v.hard.Promised {
 				t.wrong(p, "S2", "%s promises %d after %d", n.name, w.Hard.Promised, v.hard.Promised)
 			}
-			if w.Hard.Diverged && !v.hard.Diverged && t.w.probe.n[pValueRot]+t.w.probe.n[pStrongDamage] == 0 {
-				t.wrong(p, "D5", "%s finds its values wrong, and nothing was damaged", n.name)
+			if w.Hard.Diverged && !v.hard.Diverged {
+				t.foundOut(n, p)
+				if t.w.probe.n[pValueRot]+t.w.probe.n[pStrongDamage]+t.w.probe.n[pDrifted] == 0 {
+					t.wrong(p, "D5", "%s finds its values wrong, and nothing was damaged", n.name)
+				}
 			}
 			if w.Hard.Generation != v.hard.Generation {
 				t.w.probe.hit(pSnapshot)

@@ -70,14 +70,17 @@ const (
 	StrongLeaseOneSet        Bug = "strong-lease-one-set"       // S11: in a joint epoch one set lends
 )
 
-// The bugs of strong mode that are not the machine's: of the ring state that names
-// primaries and sets, of the judge, and of the shard that drives the machine. The
-// simulator of whole clusters finds them.
+// The bugs of strong mode that the machine's own model does not find: of the ring state
+// that names primaries and sets, and of what takes more to happen at once than the model
+// has. The simulator of whole clusters finds them.
 const (
 	StrongNoSwap       Bug = "strong-no-swap"       // S1: a change of a configuration is carried out whatever its epoch
 	StrongEpochKept    Bug = "strong-epoch-kept"    // S1, T1: a new primary gets the old one's epoch
 	StrongSubstitutes  Bug = "strong-substitutes"   // T2: a set is replaced at once
 	StrongAbortForward Bug = "strong-abort-forward" // T4: a joint configuration is given up for the new set
+	// D5: a snapshot ends before its source has added up its own values.
+	StrongSnapshotUnproven Bug = "strong-snapshot-unproven"
+	StrongStrayForgotten   Bug = "strong-stray-forgotten" // D5: a primary forgets that its values did not add up
 )
 
 // Strong lists the bugs of strong mode that the machine's own model finds.
@@ -94,9 +97,9 @@ func Strong() []Bug {
 		StrongLeaseKept, StrongLeaseOneSet}
 }
 
-// StrongCluster lists the bugs of strong mode that only a whole cluster can have.
+// StrongCluster lists the bugs of strong mode that the simulator of whole clusters finds.
 func StrongCluster() []Bug {
-	return []Bug{StrongNoSwap, StrongEpochKept, StrongSubstitutes, StrongAbortForward}
+	return []Bug{StrongNoSwap, StrongEpochKept, StrongSubstitutes, StrongAbortForward, StrongSnapshotUnproven, StrongStrayForgotten}
 }
 
 // StrongTold are bugs of the machine that have a script in sim beside those of its own
@@ -108,5 +111,5 @@ func StrongTold() []Bug {
 		StrongSumIgnored, StrongNoBarrier, StrongDivergedServes, StrongDivergedLeads, StrongIDsRepeat, StrongAckUnsynced, StrongDedupeApplied, StrongExpiredRuns, StrongJointUnactivated, StrongLearnerCounts, StrongNoBarrierWait,
 		StrongNoCompletion, StrongNoCondition, StrongNoConfirm, StrongNoDedupe, StrongNoPull, StrongOneSetCommits, StrongOneSetSeals,
 		StrongOwnUnsynced, StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongUnknownIsNo,
-		StrongLeaseMono, StrongLeaseForgotten, StrongLeaseKept}
+		StrongLeaseMono, StrongLeaseForgotten, StrongLeaseKept, StrongPeekByVersion, StrongSnapshotForgets, StrongCarriesHalf}
 }

@@ -33,6 +33,7 @@ type trust struct {
 	epoch     uint64 // of the primary that was compared with
 	off       uint64 // this store's sum less the primary's
 	checked   uint64 // where that was seen
+	strayed   uint64 // see stray.go
 	pulled    uint64 // the epoch whose primary the values were pulled from because of it
 	pulledAt  time.Duration
 	askedAt   time.Duration // last begin of a pull
@@ -97,6 +98,7 @@ func (r *Replica) scrubEnds(off uint64) {
 		return
 	}
 	t.astray = true
+	t.stray(off)
 	t.conflicts++
 	if t.epoch != r.cfg.Epoch {
 		t.off, t.epoch = 0, r.cfg.Epoch
@@ -152,7 +154,7 @@ func (r *Replica) pulledAnew(in *install) {
 		t.rebuilds++
 	}
 	r.hard.Diverged = false
-	t.at, t.off, t.checked = 0, 0, 0
+	t.at, t.off, t.checked, t.strayed = 0, 0, 0, 0
 }
 
 // resign gives the role up: another epoch must name another primary, or this store again.
@@ -170,6 +172,7 @@ func (r *Replica) weigh(p *peer, m *Message) {
 		l.doubtAt, l.doubtScrub = r.now.Mono, r.scrub.rounds
 		r.hurryScrub()
 	}
+	r.weighStray(p)
 }
 
 // blamed is by how much a majority of some set is off from this primary, 0: it is not.
@@ -202,5 +205,5 @@ func (r *Replica) condemns(p *peer) bool {
 		return false
 	}
 	l := r.lead
-	return r.cfg.majority(r.offBy(0)) || len(r.members) == 2 && r.scrub.rounds > l.doubtScrub && r.now.Mono >= l.doubtAt+r.opts.Doubt
+	return r.cfg.majority(r.offBy(0)) || len(r.members) == 2 && r.trust.strayed == 0 && r.scrub.rounds > l.doubtScrub && r.now.Mono >= l.doubtAt+r.opts.Doubt
 }

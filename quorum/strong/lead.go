@@ -40,6 +40,7 @@ type lead struct {
 	// The last scrub because somebody differs: when, and the number of those before.
 	doubtAt    time.Duration
 	doubtScrub uint64
+	strayAt    time.Duration // when a follower was first off by what the scrubs here had found
 	peers      []*peer
 	// When the role began, who was heard in it and when, when that was last looked at.
 	began, listenAt time.Duration

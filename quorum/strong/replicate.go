@@ -31,6 +31,7 @@ type peer struct {
 	leased                    time.Duration // in Now.Boot: until then it promises no later epoch
 	pin                       uint64        // its snapshot needs the log behind it
 	pinAt                     time.Duration
+	proof                     uint64 // walks of the scrub that must have ended before its snapshot may
 	streak                    int
 	beatCommit                uint64
 	clock                     int64 // its wall clock at 0 of the monotonic clock here, by its last ack, if clocked

@@ -15,7 +15,8 @@ import (
 // each carries its key's whole value, carrying them out again gives the state at the
 // last of them. All of it is written beside the old state, as another generation, and
 // takes its place by one number in one batch: until then this store holds, and attests,
-// what it held before.
+// what it held before. Meanwhile the primary adds up its own values, and sends
+// what comes behind them only when they are what they should be.
 
 // serving is a slice that is being read for a receiver.
 type serving struct {
@@ -50,6 +51,12 @@ func (r *Replica) onSnapAsk(from hashring.SID, m *Message) {
 		return
 	}
 	p.pin, p.pinAt = behind, r.now.Mono
+	if m.Part == PartValues && m.After == nil && !plant.Is(plant.StrongSnapshotUnproven) {
+		r.prove(p)
+	}
+	if m.Part != PartValues && (r.scrub.rounds < p.proof || r.strays()) {
+		return // it asks again
+	}
 	if m.Part == PartLog {
 		out := r.snapReply(serving{to: from, ask: m, start: start})
 		out.Entries = r.slice(behind+1, r.hard.Applied)
@@ -59,6 +66,15 @@ func (r *Replica) onSnapAsk(from hashring.SID, m *Message) {
 	s := serving{r.newID(), from, m, start}
 	r.serving = append(r.serving, s)
 	r.out.Loads = append(r.out.Loads, Load{Token: s.token, Part: m.Part, Generation: r.hard.Generation, After: m.After, Rows: r.opts.SliceRows, Bytes: r.opts.SliceBytes})
+}
+
+// prove has the values here added up beside a snapshot of them. If they are not what they
+// should be, this store gives its role up before the snapshot ends: else two stores would
+// have them, and the third one would be taken for the one that is wrong (D5).
+func (r *Replica) prove(p *peer) {
+	if p.proof = r.scrub.rounds + 1; !r.scrub.hurry {
+		r.hurryScrub()
+	}
 }
 
 func (r *Replica) snapReply(s serving) *Message {
