@@ -15,7 +15,7 @@ import (
 	"github.com/quoratedb/quorate/bench/servers"
 )
 
-var known = map[string]bool{"quorate": true, "siblings": true, "strong": true, "old": true, "oldstrong": true, "etcd": true, "redis": true}
+var known = map[string]bool{"quorate": true, "siblings": true, "strong": true, "lease": true, "old": true, "oldstrong": true, "etcd": true, "redis": true}
 
 const (
 	nodes  = 3 // of quorate and of etcd, where nothing else is said
@@ -69,6 +69,8 @@ func assemble(ctx context.Context, o options, dir string) (*field, error) {
 			err = f.addQuorate(ctx, o, dir, name, evenBucket("benchsib", "siblings"), "?r=2&resolve=newest", "?r=1&resolve=newest")
 		case "strong":
 			err = f.addQuorate(ctx, o, dir, name, strongBucket, "", "?consistency=stale")
+		case "lease":
+			err = f.addQuorate(ctx, o, dir, name, servers.Bucket{Name: "benchlease", Mode: "strong"}, "?consistency=lease", "?consistency=stale")
 		case "old":
 			err = f.addOld(ctx, o, dir, name, evenBucket("bench", "lww"), "?r=2", "?r=1")
 		case "oldstrong":
@@ -167,6 +169,9 @@ func (f *field) startQuorate(ctx context.Context, o options, dir string) (err er
 	var env []string
 	if o.profiles != "" {
 		env = append(env, "QUORATE_PROFILE=true")
+	}
+	if slices.Contains(o.systems, "lease") {
+		env = append(env, "QUORATE_STRONG_LEASE=1s")
 	}
 	if f.quorate, err = servers.StartQuorate(ctx, bin, dir, f.size, f.frames, env...); err != nil {
 		return err

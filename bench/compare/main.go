@@ -54,7 +54,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
-	systems := fs.String("systems", "quorate,etcd,siblings", "systems to measure, comma separated: quorate (conflict: lww), siblings (the same cluster, conflict: siblings and resolve=newest), strong (the same cluster, a strong bucket), old and oldstrong (a cluster of the binary of -old, as quorate and strong), etcd, redis")
+	systems := fs.String("systems", "quorate,etcd,siblings", "systems to measure, comma separated: quorate (conflict: lww), siblings (the same cluster, conflict: siblings and resolve=newest), strong (the same cluster, a strong bucket), lease (another one, read by lease: all nodes lend theirs for a second), old and oldstrong (a cluster of the binary of -old, as quorate and strong), etcd, redis")
 	redis := fs.Bool("redis", false, "measure redis too")
 	phases := fs.String("phases", "put:64:80:zipf,get:64:80:zipf,mix:64:80:zipf", "phases, MODE:WORKERS:VALUEBYTES:DIST[@RATE]; modes put, get, sget (quorate r=1, etcd serializable), mix, smix, rN, cas (strong and etcd: compare-and-set on 1,000 keys)")
 	wide := fs.Bool("wide", false, "add put, get and mix with 256 clients")
@@ -194,7 +194,7 @@ func (o options) checkAbreast() error {
 	if o.figures || o.profiles != "" || o.quiet > 0 {
 		return errors.New("-abreast goes with none of -figures, -profiles and -quiet")
 	}
-	clusters := map[string]string{"siblings": "quorate", "strong": "quorate", "oldstrong": "old"}
+	clusters := map[string]string{"siblings": "quorate", "strong": "quorate", "lease": "quorate", "oldstrong": "old"}
 	seen := map[string]bool{}
 	for _, s := range o.systems {
 		at := cmp.Or(clusters[s], s)
