@@ -50,7 +50,7 @@ func TestUnreadableStrongRows(t *testing.T) {
 			return wantStatus(t, a.node, http.MethodPut, fmt.Sprintf("/v1/kv/s/k%d", i), []byte("v"), 204)
 		})
 	}
-	for _, kind := range []store.Kind{store.KindHard, store.KindEntry} {
+	for _, kind := range []store.Kind{store.KindHard, store.KindPack} {
 		old := c.node.self
 		c.stop()
 		c.spoil(kind)

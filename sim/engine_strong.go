@@ -109,18 +109,21 @@ func (e *engine) StrongSaved(p uint32) (strong.Saved, error) {
 		return strong.Saved{}, nil
 	}
 	maps.DeleteFunc(r.gens, func(g uint64, _ *strongState) bool { return g != r.hard.Generation }) // order-free: each by itself
-	if r.torn {
+	if r.torn || e.logsDamaged() {
 		return strong.Saved{}, errDamaged
 	}
 	out := strong.Saved{Hard: r.hard}
 	for i := r.hard.Base.Index + 1; r.entries[i] != nil; i++ {
-		if r.damaged[i] {
-			return out, errDamaged
-		}
 		at := r.entries[i]
 		out.Log = append(out.Log, strong.Header{Epoch: at.Epoch, Size: uint32(at.Size()), Tombstone: at.Kind == strong.Effect && at.Value.Tombstone})
 	}
 	return out, nil
+}
+
+// logsDamaged: entries of all partitions share their rows, so where one of them cannot be
+// read at a start nobody can tell whose it was.
+func (e *engine) logsDamaged() bool {
+	return slices.ContainsFunc(e.parts, func(p rows) bool { return p.strong != nil && len(p.strong.damaged) > 0 })
 }
 
 func (e *engine) StrongEntry(p uint32, index uint64) (*strong.Entry, error) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/quoratedb/quorate/internal/leveldisk/crashfs"
 	"github.com/quoratedb/quorate/node/core"
-	"github.com/quoratedb/quorate/quorum/strong"
 )
 
 // allocsCommit is what a turn of 20 writes may allocate: goleveldb's own list of
@@ -39,23 +38,20 @@ func TestStrongCommitAllocs(t *testing.T) {
 	s := openMem(t, crashfs.New(1), Options{})
 	defer func() { _ = s.Close() }()
 	const steps = 20
+	const stride = 256 * 64 // of strongSteps
 	batches := make([]*core.Batch, steps)
-	index := uint64(0)
+	steps100 := strongSteps(steps)
 	commit := func() {
 		for i := range batches {
-			index++
-			b := strong100[i]
-			b.Strong[0].Entry.Index, b.Strong[2].Hard.Applied = index, index
-			if b.Strong[3].Kind = strong.PutHard; index%64 == 0 {
-				b.Strong[3].Kind, b.Strong[3].Index = strong.CutHead, index-1
-			}
-			batches[i] = b
+			batches[i] = steps100()
 		}
 		if err := s.Commit(0, batches); err != nil {
 			t.Fatal(err)
 		}
 	}
-	commit() // the buffers
+	for range stride / steps { // the buffers
+		commit()
+	}
 	if n := testing.AllocsPerRun(100, commit); n > allocsCommit {
 		t.Fatalf("%v allocations for a commit of %d writes, at most %d were needed", n, steps, allocsCommit)
 	}
@@ -80,7 +76,7 @@ func TestReadAllocs(t *testing.T) {
 	}); n > 2 {
 		t.Fatalf("%v allocations for one cached record, at most 2 were needed", n)
 	}
-	x := strong100[0]
+	x := strongSteps(1)()
 	if err := s.Commit(0, []*core.Batch{x}); err != nil {
 		t.Fatal(err)
 	}

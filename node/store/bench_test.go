@@ -20,25 +20,63 @@ func load100(i int, value string) *core.Batch {
 
 var value100 = string(make([]byte, 100))
 
-// strong100 are steps of a primary with one PUT of 100 bytes each: entry, value, hard row.
-var strong100 = func() (all []*core.Batch) {
-	for i := range 4096 {
-		key := fmt.Sprintf("key-%016d", i)
-		e := strongEntry(3, uint64(i+1), key, value100)
-		hard := putHard(strong.Hard{Promised: 3, Commit: 9, Applied: 9, Generation: 1})
-		all = append(all, strongBatch(uint32(i%64), putEntry(e), putValue(1, key, e.Value), hard, hard))
+// strongSteps gives the steps of primaries, one PUT of 100 bytes each, of 64 partitions in
+// turn: entry, value, hard row, and at every 256th the log is cut. A step is used again
+// after reuse others.
+func strongSteps(reuse int) func() *core.Batch {
+	const partitions, stride = 64, 256
+	var ring []*core.Batch
+	n := 0
+	return func() *core.Batch {
+		if len(ring) < reuse {
+			key := fmt.Sprintf("key-%016d", n)
+			e := strongEntry(3, 0, key, value100)
+			ring = append(ring, strongBatch(0, putEntry(e), putValue(1, key, e.Value), putHard(strong.Hard{Promised: 3, Generation: 1}), strong.Write{}))
+		}
+		b, p, index := ring[n%reuse], uint32(n%partitions), uint64(n/partitions+1)
+		for i := range b.Strong {
+			b.Strong[i].Partition = p
+		}
+		n++
+		b.Strong = b.Strong[:3]
+		b.Strong[0].Entry.Index, b.Strong[2].Hard.Applied = index, index
+		if index%stride == uint64(p) {
+			b.Strong = b.Strong[:4]
+			b.Strong[3].Kind, b.Strong[3].Index, b.Strong[2].Hard.Base.Index = strong.CutHead, index-1, index-1
+		}
+		return b
 	}
-	return all
-}()
+}
 
 // BenchmarkCommit is synced commits of one batch each, by writers at once.
 func BenchmarkCommit(b *testing.B) {
 	benchmarkCommits(b, func(i int) *core.Batch { return load100(i, value100) })
 }
 
-// BenchmarkStrongCommit is the same with the steps of a strong partition's primary.
+// BenchmarkStrongCommit is steps of strong partitions' primaries, so many in each write.
 func BenchmarkStrongCommit(b *testing.B) {
-	benchmarkCommits(b, func(i int) *core.Batch { return strong100[i%len(strong100)] })
+	for _, turn := range []int{1, 8, 24} {
+		b.Run(fmt.Sprint(turn), func(b *testing.B) {
+			s, err := Open(b.TempDir(), Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			s.sync = nil // what the writes cost beside the disk
+			step, batches := strongSteps(turn), make([]*core.Batch, turn)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				for i := range batches {
+					batches[i] = step()
+				}
+				if err := s.Commit(0, batches); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*turn), "ns/step")
+		})
+	}
 }
 
 func benchmarkCommits(b *testing.B, batch func(i int) *core.Batch) {

@@ -23,6 +23,7 @@ type commit struct {
 	batch      leveldb.Batch
 	key, value []byte
 	rubbish    []rubbish // once the batch is durable
+	logs       bool      // it is its turn to change logs
 }
 
 // Staged is the batches of one shard that have gathered.
@@ -40,13 +41,16 @@ func (s *Store) Commit(shard int, batches []*core.Batch) error {
 // whole or not at all. What has gathered goes in one synced write as long as it
 // stays small. An error is fatal (D2): see Fatal; a *DamagedError when compaction
 // has met a damaged table, which ends all writes.
-func (s *Store) CommitAll(turn []Staged) error {
+func (s *Store) CommitAll(turn []Staged) (err error) {
 	if !s.inUse.enter() {
 		return ErrClosed
 	}
 	defer s.inUse.leave()
 	c := s.writers.Get().(*commit)
-	defer s.release(c)
+	defer func() {
+		s.leaveLogs(c, err)
+		s.release(c)
+	}()
 	for i := range turn {
 		for _, b := range turn[i].Batches {
 			c.add(turn[i].Shard, b)
@@ -56,7 +60,7 @@ func (s *Store) CommitAll(turn []Staged) error {
 					return err
 				}
 			}
-			if len(c.batch.Dump()) >= writeBytes {
+			if s.gathered(c) >= writeBytes {
 				if err := s.write(c); err != nil {
 					return err
 				}
@@ -66,8 +70,24 @@ func (s *Store) CommitAll(turn []Staged) error {
 	return s.write(c)
 }
 
+// gathered is how many bytes the next write will have.
+func (s *Store) gathered(c *commit) int {
+	n := len(c.batch.Dump())
+	if c.logs {
+		n += s.logs.freshBytes()
+	}
+	return n
+}
+
 func (s *Store) write(c *commit) error {
+	if c.logs {
+		if err := s.closePacks(c); err != nil {
+			s.fail(err)
+			return err
+		}
+	}
 	if c.batch.Len() == 0 {
+		s.writtenLogs(c)
 		s.sweepUp(c.rubbish) // without a write it waits for none
 		c.rubbish = c.rubbish[:0]
 		return nil
@@ -77,6 +97,7 @@ func (s *Store) write(c *commit) error {
 		s.fail(err)
 		return err
 	}
+	s.writtenLogs(c)
 	if err := c.batch.Replay(remember{s.rows}); err != nil {
 		return err
 	}

@@ -59,6 +59,10 @@ func (m *shardModel) nextStrong(b *core.Batch) {
 	case n == 4 && sp.install != 0: // or is given up
 		stage(strong.Write{Kind: strong.DropGeneration, Generation: sp.install})
 		sp.install = 0
+	case n == 6 && sp.install == 0: // the store leaves, and may come back to a log from its beginning
+		stage(strong.Write{Kind: strong.CutTail})
+		stage(strong.Write{Kind: strong.DropGeneration, Generation: h.Generation})
+		last, h = 0, strong.Hard{Promised: h.Promised, Generation: b.Seq<<8 | 3}
 	case n == 5:
 		stage(strong.Write{Kind: strong.Expire, Generation: h.Generation, StampMS: sp.stamp - int64(m.rng.IntN(5))})
 	}
@@ -138,7 +142,9 @@ func strongRows(rows map[string]string, w *core.StrongWrite) {
 	case strong.PutHard:
 		rows[string(appendHardKey(nil, p))] = string(wire.AppendHard(nil, &w.Hard))
 	case strong.PutEntry:
-		rows[string(appendEntryKey(nil, p, w.Entry.Index))] = string(wire.AppendStrongEntry(nil, w.Entry))
+		if w.Entry.Size() > packedMost {
+			rows[string(appendEntryKey(nil, p, w.Entry.Index))] = string(wire.AppendStrongEntry(nil, w.Entry))
+		}
 	case strong.CutTail:
 		cut(KindEntry, 0, func(k Key) bool { return k.Index >= w.Index })
 	case strong.CutHead:

@@ -12,8 +12,11 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 )
 
-// Format of a data directory that this program writes and reads.
-const Format = 1
+// Format of a data directory that this program writes. It reads those before, too, and
+// makes them its own at a start: an older program would not see what is in packs.
+//   - 1: a log entry of strong mode is a row.
+//   - 2: or is in a pack.
+const Format = 2
 
 // maxPromised bounds a bootstrap set; the bootstrap-expect flag fits in a byte.
 const maxPromised = 255

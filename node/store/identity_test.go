@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/quoratedb/quorate/hashring"
@@ -15,10 +16,10 @@ func TestGoldenIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "quorate store, format 1\n" +
+	const want = "quorate store, format 2\n" +
 		`{"sid":"01000000000000000000000000000000","cluster":"02000000000000000000000000000000","boot":3,` +
 		`"promise":{"set":"04000000000000000000000000000000","initiator":"05000000000000000000000000000000",` +
-		`"members":["05000000000000000000000000000000"]}}` + "\ncrc32c 0ef0d853\n"
+		`"members":["05000000000000000000000000000000"]}}` + "\ncrc32c 4714eeab\n"
 	if string(b) != want {
 		t.Fatalf("got\n%swant\n%s", b, want)
 	}
@@ -35,6 +36,11 @@ func TestGoldenIdentity(t *testing.T) {
 	if got, err := DecodeIdentity(b); err != nil || !reflect.DeepEqual(got, id) {
 		t.Fatal(got, err)
 	}
+	older := strings.Replace(strings.Replace(want, "format 2", "format 1", 1), "4714eeab", "0ef0d853", 1)
+	id.Format = 1
+	if got, err := DecodeIdentity([]byte(older)); err != nil || !reflect.DeepEqual(got, id) {
+		t.Fatal(got, err)
+	}
 }
 
 func FuzzDecodeIdentity(f *testing.F) {
@@ -43,7 +49,7 @@ func FuzzDecodeIdentity(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	f.Add([]byte("quorate store, format 2\n"))
+	f.Add([]byte("quorate store, format 3\n"))
 	f.Add([]byte("quorate store, format 1\n{}\ncrc32c 00000000\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		id, err := DecodeIdentity(b)

@@ -18,22 +18,24 @@ const (
 	KindHint     Kind = 3  // target, bucket, key -> generation, object (E3)
 	KindCounters Kind = 4  // -> counters
 	_            Kind = 5  // tombstone index (E5)
-	KindEntry    Kind = 6  // index -> log entry of strong mode
+	KindEntry    Kind = 6  // index -> log entry of strong mode that is in no pack
 	KindHard     Kind = 7  // -> what a strong partition has promised, and where it stands
 	_            Kind = 8  // move checkpoint
 	_            Kind = 9  // purge clock and quarantine markers (E6)
 	KindValue    Kind = 10 // generation, bucket, key -> value of strong mode
 	KindDone     Kind = 11 // generation, stamp, nonce -> completion record of strong mode
+	KindPack     Kind = 12 // number -> log entries of any partitions
 	KindMeta     Kind = 15
 )
 
-// NoPartition holds the rows of the store as a whole: KindMeta.
+// NoPartition holds the rows of the store as a whole: KindPack and KindMeta.
 const NoPartition = math.MaxUint32
 
 // Rows of KindMeta, by the byte after the kind.
 const (
 	metaOwner = 'o' // sid and boot count, to compare with the identity file
 	metaHLC   = 'h' // shard, two bytes -> durable bound of its clock (E9)
+	metaLog   = 'l' // partition, four bytes -> the first pack whose entries of it count
 	metaRing  = 'r' // the last known ring state
 )
 
@@ -89,6 +91,15 @@ func appendMetaKey(dst []byte, what byte, rest ...byte) []byte {
 	return append(append(appendHead(dst, NoPartition, KindMeta), what), rest...)
 }
 
+func appendMetaLogKey(dst []byte, p uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendMetaKey(dst, metaLog), p)
+}
+
+// appendPackKey lets packs be walked in the order in which they were written.
+func appendPackKey(dst []byte, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendHead(dst, NoPartition, KindPack), number)
+}
+
 // Key is a decoded key; which fields are set depends on the kind.
 type Key struct {
 	Partition uint32
@@ -99,7 +110,7 @@ type Key struct {
 	Key       []byte // shared with what was decoded
 	Meta      []byte // KindMeta
 
-	Index      uint64           // KindEntry
+	Index      uint64           // KindEntry; the number of a KindPack
 	Generation uint64           // KindValue, KindDone
 	ID         strong.RequestID // KindDone
 }
@@ -116,7 +127,7 @@ func DecodeKey(b []byte) (k Key, err error) {
 	}
 	k.Partition, k.Kind = binary.BigEndian.Uint32(b), Kind(b[4])
 	rest := b[headSize:]
-	if (k.Kind == KindMeta) != (k.Partition == NoPartition) {
+	if (k.Kind == KindMeta || k.Kind == KindPack) != (k.Partition == NoPartition) {
 		return Key{}, ErrKey
 	}
 	switch k.Kind {
@@ -135,7 +146,7 @@ func DecodeKey(b []byte) (k Key, err error) {
 		k.Leaf, rest = binary.BigEndian.Uint16(rest), rest[2:]
 	case KindHint:
 		rest = rest[copy(k.Target[:], rest):]
-	case KindEntry:
+	case KindEntry, KindPack:
 		if len(rest) != 8 {
 			return Key{}, ErrKey
 		}

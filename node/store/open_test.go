@@ -4,6 +4,8 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,7 +122,7 @@ func TestRefused(t *testing.T) {
 		}, ErrNoDatabase, "move the directory away"},
 		{"no identity", func(d string) { remove(filepath.Join(d, identityName)) }, ErrNoIdentity, "bring back what is missing"},
 		{"newer format", func(d string) {
-			edit(filepath.Join(d, identityName), func([]byte) []byte { return []byte("quorate store, format 2\nanything at all\n") })
+			edit(filepath.Join(d, identityName), func([]byte) []byte { return []byte("quorate store, format 3\nanything at all\n") })
 		}, ErrNewerFormat, "this data directory was written by a newer quorate"},
 		{"broken identity", func(d string) {
 			edit(filepath.Join(d, identityName), func(b []byte) []byte { b[30] ^= 1; return b })
@@ -186,6 +188,33 @@ func listing(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestOlderFormat: a directory of before becomes one of now at its first start, so that the
+// program that wrote it refuses it from then on.
+func TestOlderFormat(t *testing.T) {
+	dir := filled(t)
+	path := filepath.Join(dir, identityName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := fmt.Sprintf("%s%d\n", identityHead, Format-1)
+	_, body, _ := strings.Cut(string(b), "\n")
+	body, _, _ = strings.Cut(body, "\n")
+	older := head + body + "\n"
+	older = fmt.Sprintf("%s%s%08x\n", older, identityTail, crc32.Checksum([]byte(older), castagnoli))
+	if err := os.WriteFile(path, []byte(older), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, dir)
+	if id := s.Identity(); id.Format != Format || id.Boot != 2 {
+		t.Errorf("%+v", id)
+	}
+	shut(t, s)
+	if b, err = os.ReadFile(path); err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("%s%d\n", identityHead, Format)) {
+		t.Errorf("%s, %v", b, err)
+	}
 }
 
 func TestOpenedTwice(t *testing.T) {

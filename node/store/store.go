@@ -168,10 +168,13 @@ func (s *Store) boot(id Identity) error {
 		return err
 	}
 	s.hlcBound = bound
+	if err := s.loadLogs(); err != nil {
+		return err
+	}
 	if err := s.nextStart(&id); err != nil {
 		return err
 	}
-	id.formatting = false
+	id.formatting, id.Format = false, Format
 	// A database without owner row behind a ready identity would be refused, so the
 	// row is written first when formatting; later boots may find it one behind.
 	if id.Boot == 1 {

@@ -51,10 +51,21 @@ func putDone(g uint64, c *strong.Completion) strong.Write {
 // completion record, committed in partition 1.
 func strongFixture(t testing.TB, s *Store) strong.Hard {
 	t.Helper()
+	return strongFixtureOf(t, s, "2")
+}
+
+// strongFixtureOf has data as the value of its entry 4, and in the same write those of
+// partition 2.
+func strongFixtureOf(t testing.TB, s *Store, data string, beside ...strong.Write) strong.Hard {
+	t.Helper()
 	h := strong.Hard{Promised: 4, Base: strong.Position{Epoch: 2, Index: 2}, Commit: 5, Applied: 5, LogTimeMS: 1005, Generation: 9, Sum: 3}
 	gone := strongEntry(4, 6, "b", "")
 	gone.Value = &strong.Value{Version: gone.Value.Version, Tombstone: true}
-	commitAll(t, s, 0, strongBatch(1, putHard(h), putEntry(strongEntry(2, 3, "a", "1")), putEntry(strongEntry(2, 4, "b", "2")),
+	two := strongBatch(2)
+	if len(beside) > 0 {
+		two = strongBatch(2, append(beside, putHard(strong.Hard{Promised: 4}))...)
+	}
+	commitAll(t, s, 0, two, strongBatch(1, putHard(h), putEntry(strongEntry(2, 3, "a", "1")), putEntry(strongEntry(2, 4, "b", data)),
 		putEntry(&strong.Entry{Epoch: 4, Index: 5, Kind: strong.Barrier, TimeMS: 1004}), putEntry(gone),
 		putValue(9, "a", strongValue(2, 3, "1")), putValue(9, "b", strongValue(2, 4, "2")), putDone(9, completion(700))))
 	return h
@@ -107,43 +118,69 @@ func TestStrongEngine(t *testing.T) {
 	}
 }
 
-// TestStrongLogCuts: whatever is cut off has no row any more, also by a store that was
-// not asked for the partition before.
+// TestStrongLogCuts: whatever is cut off is not found again, neither in packs nor in rows,
+// also by a store that was not asked for the partition before.
 func TestStrongLogCuts(t *testing.T) {
 	for name, c := range map[string]struct {
 		writes []strong.Write
+		base   uint64
 		want   []uint64
 	}{
-		"tail":               {[]strong.Write{{Kind: strong.CutTail, Index: 5}}, []uint64{3, 4}},
-		"head":               {[]strong.Write{{Kind: strong.CutHead, Index: 4}}, []uint64{5, 6}},
-		"all by the tail":    {[]strong.Write{{Kind: strong.CutTail, Index: 0}}, nil},
-		"all by the head":    {[]strong.Write{{Kind: strong.CutHead, Index: 100}}, nil},
-		"nothing":            {[]strong.Write{{Kind: strong.CutTail, Index: 7}, {Kind: strong.CutHead, Index: 2}}, []uint64{3, 4, 5, 6}},
-		"tail and new ones":  {[]strong.Write{{Kind: strong.CutTail, Index: 6}, putEntry(strongEntry(5, 6, "x", "")), putEntry(strongEntry(5, 7, "y", ""))}, []uint64{3, 4, 5, 6, 7}},
-		"all, then a suffix": {[]strong.Write{{Kind: strong.CutTail, Index: 0}, putEntry(strongEntry(5, 90, "x", "")), {Kind: strong.CutHead, Index: 89}}, []uint64{90}},
+		"tail":               {[]strong.Write{{Kind: strong.CutTail, Index: 5}}, 2, []uint64{3, 4}},
+		"tail, a row":        {[]strong.Write{{Kind: strong.CutTail, Index: 4}}, 2, []uint64{3}},
+		"head":               {[]strong.Write{{Kind: strong.CutHead, Index: 4}}, 4, []uint64{5, 6}},
+		"all by the tail":    {[]strong.Write{{Kind: strong.CutTail, Index: 0}}, 2, nil},
+		"all, base and all":  {[]strong.Write{{Kind: strong.CutTail, Index: 0}}, 0, nil},
+		"all by the head":    {[]strong.Write{{Kind: strong.CutHead, Index: 100}}, 100, nil},
+		"nothing":            {[]strong.Write{{Kind: strong.CutTail, Index: 7}, {Kind: strong.CutHead, Index: 2}}, 2, []uint64{3, 4, 5, 6}},
+		"tail and new ones":  {[]strong.Write{{Kind: strong.CutTail, Index: 6}, putEntry(strongEntry(5, 6, "x", "")), putEntry(strongEntry(5, 7, "y", ""))}, 2, []uint64{3, 4, 5, 6, 7}},
+		"new ones, then not": {[]strong.Write{putEntry(strongEntry(5, 7, "x", "")), putEntry(strongEntry(5, 8, "y", "")), {Kind: strong.CutTail, Index: 8}}, 2, []uint64{3, 4, 5, 6, 7}},
+		"put over":           {[]strong.Write{putEntry(strongEntry(5, 4, "x", ""))}, 2, []uint64{3, 4, 5, 6}},
+		"put over, larger":   {[]strong.Write{putEntry(strongEntry(5, 4, "x", largeValue)), putEntry(strongEntry(5, 5, "x", largeValue))}, 2, []uint64{3, 4, 5, 6}},
+		"all, then a suffix": {[]strong.Write{{Kind: strong.CutTail, Index: 0}, putEntry(strongEntry(5, 90, "x", "")), {Kind: strong.CutHead, Index: 89}}, 89, []uint64{90}},
 	} {
 		for _, reboot := range []bool{false, true} {
 			fs := crashfs.New(1)
 			s := openMem(t, fs, Options{})
-			strongFixture(t, s)
+			h := strongFixtureOf(t, s, largeValue, putEntry(strongEntry(2, 1, "z", "of another partition: it keeps the pack")))
 			if reboot {
-				s = openMem(t, fs.Reboot(), Options{})
+				fs = fs.Reboot()
+				s = openMem(t, fs, Options{})
 			}
-			commitAll(t, s, 0, strongBatch(1, c.writes...))
-			var got []uint64
-			rows, err := allRows(s)
-			for key := range rows {
-				if k, err := DecodeKey([]byte(key)); err == nil && k.Kind == KindEntry {
-					got = append(got, k.Index)
+			h.Base.Index = c.base
+			commitAll(t, s, 0, strongBatch(1, append(c.writes, putHard(h))...))
+			for range 2 {
+				var got []uint64
+				saved, err := s.StrongSaved(1)
+				for i := range saved.Log {
+					at := c.base + 1 + uint64(i)
+					e, err := s.StrongEntry(1, at)
+					if err != nil || e == nil || strong.HeaderOf(e) != saved.Log[i] {
+						t.Errorf("%s, reboot %v: entry %d is not what is listed as %+v: %v", name, reboot, at, saved.Log[i], err)
+					}
+					got = append(got, at)
 				}
-			}
-			if slices.Sort(got); err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("%s, reboot %v: entries %d, want %d, %v", name, reboot, got, c.want, err)
+				if err != nil || !slices.Equal(got, c.want) {
+					t.Errorf("%s, reboot %v: entries %d, want %d, %v", name, reboot, got, c.want, err)
+				}
+				for i := range uint64(120) {
+					if e, err := s.StrongEntry(1, i); (e != nil) != slices.Contains(c.want, i) || err != nil {
+						t.Errorf("%s, reboot %v: entry %d is there: %v, %v", name, reboot, i, e != nil, err)
+					}
+				}
+				if saved, err := s.StrongSaved(2); err != nil || len(saved.Log) != 1 {
+					t.Errorf("%s, reboot %v: beside it %+v, %v", name, reboot, saved, err)
+				}
+				fs = fs.Reboot()
+				s = openMem(t, fs, Options{})
 			}
 			_ = s.Close()
 		}
 	}
 }
+
+// largeValue makes an entry too large for a pack.
+var largeValue = strings.Repeat("v", packedMost)
 
 // TestStrongDamage: a row that cannot be trusted, or is missing where there must be
 // one, is an error and never absent (D4). Nothing is swept up by what such a store says.
@@ -165,16 +202,18 @@ func TestStrongDamage(t *testing.T) {
 	}{
 		"hard row":          {appendHardKey(nil, 1), flip, nil, []func(*Store) error{saved}},
 		"no hard row":       {appendHardKey(nil, 1), drop, nil, []func(*Store) error{saved}},
+		"pack":              {appendPackKey(nil, 1), flip, nil, []func(*Store) error{saved, func(s *Store) error { _, err := s.StrongEntry(1, 3); return err }}},
+		"no pack":           {appendPackKey(nil, 1), drop, nil, []func(*Store) error{saved}},
+		"pack of another":   {appendPackKey(nil, 1), other, appendPackKey(nil, 2), []func(*Store) error{saved}},
 		"entry":             {appendEntryKey(nil, 1, 4), flip, nil, []func(*Store) error{saved, func(s *Store) error { _, err := s.StrongEntry(1, 4); return err }}},
 		"no entry":          {appendEntryKey(nil, 1, 4), drop, nil, []func(*Store) error{saved}},
-		"no first entry":    {appendEntryKey(nil, 1, 3), drop, nil, []func(*Store) error{saved}},
-		"entry of another":  {appendEntryKey(nil, 1, 3), other, appendEntryKey(nil, 1, 4), []func(*Store) error{saved, func(s *Store) error { _, err := s.StrongEntry(1, 4); return err }}},
+		"entry of another":  {appendEntryKey(nil, 1, 4), other, appendEntryKey(nil, 1, 5), []func(*Store) error{saved, func(s *Store) error { _, err := s.StrongEntry(1, 4); return err }}},
 		"value":             {appendValueKey(nil, 1, 9, 2, []byte("a")), flip, nil, []func(*Store) error{func(s *Store) error { _, err := s.StrongValue(1, 9, 2, []byte("a")); return err }, load(core.Load{Kind: core.LoadStrong}), load(core.Load{Kind: core.LoadStrongLive})}},
 		"completion record": {appendDoneKey(nil, 1, 9, id), flip, nil, []func(*Store) error{func(s *Store) error { _, err := s.StrongCompletion(1, 9, id); return err }, load(core.Load{Kind: core.LoadStrong, Part: strong.PartCompletions})}},
 	} {
 		fs := crashfs.New(1)
 		s := openMem(t, fs, Options{})
-		strongFixture(t, s)
+		strongFixtureOf(t, s, largeValue)
 		v, err := s.db.Get(c.key, nil)
 		if err != nil {
 			t.Fatal(err)

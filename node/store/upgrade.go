@@ -24,7 +24,7 @@ func (s *Store) upgradeCounters() error {
 			break
 		}
 		k, err := DecodeKey(it.Key())
-		if err != nil || k.Kind == KindMeta {
+		if err != nil || k.Partition == NoPartition {
 			break // rows of no partition come last
 		}
 		if p = uint64(k.Partition); !it.Seek(appendCountersKey(nil, k.Partition)) {
