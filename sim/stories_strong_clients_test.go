@@ -235,6 +235,18 @@ var strongClients = []story{
 			s.run(time.Second)
 		}
 	}},
+	{name: "a write while its primary is moved", about: "without a request id too it is known what became of it", draw: strongly, tell: func(s *script) {
+		s.tame()
+		ms := append([]*node{s.lead()}, s.follow()...)
+		s.made(ms[0], "v0")
+		s.strongKeptTo(ms[0], strong.MsgAppendAck)
+		put := s.ask(s.away(), core.OpPut, strongBucket, "v1", within(5*time.Second))
+		s.run(50 * time.Millisecond)
+		s.moved(ms[1])
+		s.letGo()
+		s.expect(s.wait(put), "applied")
+		s.shows(s.away(), "v1")
+	}},
 	{name: "strong increments", about: "every retry is sent twice, and each counts once", draw: strongly, tell: func(s *script) {
 		id := s.key()
 		add := func(r *core.Request) { r.Delta, r.StrongID, r.Key = 1, id, []byte(counterKeys+"1") }

@@ -154,9 +154,9 @@ var strongStories = []story{
 		bugs: []plant.Bug{plant.StrongOldEpoch}, tell: func(s *script) {
 			s.tame()
 			ms := append([]*node{s.lead()}, s.follow()...)
-			s.made(ms[0], "v0")
+			v := s.made(ms[0], "v0")
 			s.strongKept(ms[0], nil, strong.MsgAppend)
-			put := s.ask(ms[0], core.OpPut, strongBucket, "v1", within(time.Second))
+			put := s.ask(ms[0], core.OpPut, strongBucket, "v1", ifMatch(v), within(5*time.Second))
 			s.run(50 * time.Millisecond)
 			s.cutOff(ms[0])
 			s.moved(ms[1])
@@ -164,7 +164,7 @@ var strongStories = []story{
 			s.mended(ms[0])
 			s.letGo()
 			s.run(time.Second)
-			s.wait(put)
+			s.expect(s.wait(put), "precondition_failed not_applied") // it went on to the next primary
 			s.shows(s.away(), "v2")
 		}},
 	{name: "F15 a follower restarts and leads", about: "it forgets nothing that it has acked, committed as far as it knows or not", draw: strongly,

@@ -41,6 +41,8 @@ const (
 	StrongRefusesUnconfirmed Bug = "strong-refuses-unconfirmed" // S10: refusals are not confirmed
 	StrongRefusalUnlogged    Bug = "strong-refusal-unlogged"    // S14: a refused request may be carried out by a late copy
 	StrongUnknownIsNo        Bug = "strong-unknown-is-no"       // S14: a lost role is reported as "no"
+	StrongCutIsNo            Bug = "strong-cut-is-no"           // S14: a deposed primary's write is not applied as soon as its entry is cut off
+	StrongPlaceIsYes         Bug = "strong-place-is-yes"        // S14: a deposed primary's write is applied whatever is committed in its place
 	StrongNoDedupe           Bug = "strong-no-dedupe"           // S12: request ids are not looked at
 	StrongDedupeApplied      Bug = "strong-dedupe-applied"      // S12: only in what is applied
 	StrongNoCompletion       Bug = "strong-no-completion"       // S12: completion records are not written
@@ -90,7 +92,7 @@ func Strong() []Bug {
 		StrongLearnerCounts, StrongRestartTruncates, StrongSuspectAttests, StrongNoPull, StrongLongestLog, StrongJointUnactivated, StrongNoBarrier, StrongNoBarrierWait,
 		StrongApplyUncommitted, StrongReadsOverlay, StrongReplyEarly, StrongNoConfirm, StrongRoundBefore, StrongIndexUnconfirmed,
 		StrongIndexShared, StrongIndexIgnored, StrongPeekByVersion, StrongPeekOpen, StrongPeekOne, StrongPeekOldEpoch, StrongNoOverlay,
-		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongNoDedupe,
+		StrongNoCondition, StrongRefusesAtOnce, StrongRefusesUnconfirmed, StrongRefusalUnlogged, StrongUnknownIsNo, StrongCutIsNo, StrongPlaceIsYes, StrongNoDedupe,
 		StrongDedupeApplied, StrongNoCompletion, StrongSnapshotForgets, StrongExpiresEarly, StrongExpiredRuns, StrongOwnClock, StrongClockBack, StrongSnapshotFuzzy,
 		StrongSnapshotGap, StrongCarriesHalf, StrongLeavesStale, StrongSleeperSpeaks, StrongIDsRepeat, StrongSumIgnored, StrongScrubBlind, StrongDivergedServes, StrongDivergedLeads,
 		StrongLeaseUnheld, StrongLeaseForgotten, StrongLeaseUnsynced, StrongLeaseFromReceipt, StrongLeaseDrift, StrongLeaseMono, StrongLeaseOldClock,

@@ -38,6 +38,7 @@ func (r *Replica) Distrust() {
 		r.propose(AskOut, hashring.SID{})
 		r.stepDown()
 	}
+	r.forsake()
 	r.forfeit = r.cfg.Primary == r.self
 }
 

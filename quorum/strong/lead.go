@@ -79,7 +79,10 @@ func (r *Replica) Configure(cfg Config) {
 		return
 	}
 	if r.lead != nil {
-		r.stepDown()
+		r.depose()
+	}
+	if cfg.Incarnation != r.cfg.Incarnation { // T5: what was committed may be so no more
+		r.forsake()
 	}
 	r.cfg, r.members = cfg, cfg.Members()
 	r.heardAt, r.forfeit, r.handing = r.now.Mono, false, false
@@ -103,6 +106,7 @@ func (r *Replica) leave() {
 	if r.cfg.Holds(r.self) {
 		return
 	}
+	r.forsake()
 	if r.hard.Promised < r.cfg.Epoch {
 		// What it has lent counts in no set of this epoch, nor was this epoch's way here
 		// open while a lease stood (S11): that is with the others.
@@ -172,7 +176,7 @@ func (r *Replica) onNak(m *Message) {
 		r.wantRing(m.Promised)
 	}
 	if r.lead != nil && m.Epoch == r.lead.epoch && m.Promised > m.Epoch {
-		r.stepDown()
+		r.depose()
 	}
 }
 

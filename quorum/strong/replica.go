@@ -31,10 +31,11 @@ type Replica struct {
 	marks      []mark
 	durable    uint64 // log entries up to it are synced
 
-	lead      *lead  // nil: not primary
-	rounds    uint64 // confirmed, in all roles of this life
-	forfeit   bool   // primary by the configuration, and not in this life (S3)
-	handing   bool   // it leads on until another primary is named, and asks for one: handTo, if set
+	lead      *lead    // nil: not primary
+	orphans   []orphan // writes of ended roles whose fate is not known yet
+	rounds    uint64   // confirmed, in all roles of this life
+	forfeit   bool     // primary by the configuration, and not in this life (S3)
+	handing   bool     // it leads on until another primary is named, and asks for one: handTo, if set
 	handTo    hashring.SID
 	heardAt   time.Duration
 	saidAt    time.Duration // last Silent or AskOut
@@ -331,7 +332,7 @@ func (r *Replica) promise(epoch uint64) {
 	r.hard.Lease = min(r.hard.Lease, r.opts.Lease) // what a former life lent is over
 	r.hard.Promised, r.hardDirty, r.promiseSeq = epoch, true, r.seq
 	if r.lead != nil && r.lead.epoch < epoch {
-		r.stepDown()
+		r.depose()
 	}
 	if r.install != nil && r.install.epoch < epoch {
 		r.dropInstall()

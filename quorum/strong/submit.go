@@ -210,6 +210,7 @@ func (r *Replica) settle() {
 		})
 		r.settleWaits()
 	}
+	r.lastWords()
 	r.settleValidated()
 }
 
@@ -233,7 +234,8 @@ func (r *Replica) giveUp(reply Reply, code Code, sequenced bool) {
 	r.reply(out)
 }
 
-// stepDown gives the role up. What was sequenced may be carried out by others, or not.
+// stepDown gives the role up. What was sequenced may be carried out by others, or not, and
+// nothing is known of what is still in pend.
 func (r *Replica) stepDown() {
 	l := r.lead
 	r.release()
