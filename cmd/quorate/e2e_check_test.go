@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,7 +147,7 @@ func TestE2EDemoIsolatesANode(t *testing.T) {
 		t.Errorf("%s\n%s", out.String(), talk.String())
 	}
 	r := quorate(t, "check", "--addrs", n1+","+n3, "--duration", "3s")
-	if r.code != 0 || !strings.Contains(r.out, "faults    none") {
+	if r.code != 0 || !regexp.MustCompile(`(?m)^faults +none$`).MatchString(r.out) {
 		t.Errorf("exit %d: %s\n%s", r.code, r.out, r.err)
 	}
 	if list := quorate(t, "bucket", "list", "--addrs", n1); strings.Contains(list.out, "check-") {
