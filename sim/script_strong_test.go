@@ -172,8 +172,11 @@ func (s *script) untold(old *node) {
 	})
 	edited := s.w.onSend
 	s.w.onSend = func(a, b *node, m *core.Message) verdict {
-		if b == old && m.Kind != core.MsgStrong {
-			return drop
+		if b == old {
+			m.RingVersion = 0 // nor asks others for their ring
+			if m.Kind != core.MsgStrong {
+				return drop
+			}
 		}
 		return edited(a, b, m)
 	}
