@@ -88,7 +88,7 @@ func (s *script) until(within time.Duration, done func() bool) bool {
 }
 
 // stories are all scripts.
-var stories = slices.Concat(basicStories, faultStories, repairStories, purgeStories, strongStories, strongMoves, strongClients, strongSmall, strongLeases, strongReads, strongLogs, driftStories, lossStories)
+var stories = slices.Concat(basicStories, faultStories, repairStories, purgeStories, strongStories, strongMoves, strongClients, strongSmall, strongLeases, strongReads, strongLogs, driftStories, overloadStories, lossStories)
 
 var repairStories = []story{
 	{name: "a store that is being built", about: "its acks and answers count for nothing until it is full",

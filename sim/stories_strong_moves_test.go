@@ -154,6 +154,37 @@ var strongMoves = []story{
 			s.expect(s.sget(lag, at(core.LevelReplica), onKey("k"+string(rune('a'+i%7)))), fmt.Sprintf("w%drh", i))
 		}
 	}},
+	{name: "F39 RF 5, 3 and 5 again during partitions", about: "no count goes wrong", draw: func(d *Draw) { strongly(d); d.Replicas = 5 }, tell: func(s *script) {
+		s.tame()
+		ms := append([]*node{s.lead()}, s.follow()...)
+		s.made(ms[0], "v0")
+		s.cutOff(ms[4])
+		s.joins(ms[0], ms[1], ms[2])
+		s.served()
+		s.leaves(hashring.StrongSettle, ms[0])
+		s.served()
+		s.cutOff(ms[1])
+		s.made(ms[0], "v1") // two of three
+		s.mended(ms[1])
+		s.mended(ms[4])
+		s.joins(ms...)
+		s.served()
+		s.leaves(hashring.StrongSettle, ms[0])
+		s.served()
+		if c := s.w.auth.state.Partitions[0].Strong; len(c.Sets) != 1 || len(c.Sets[0]) != 5 {
+			s.fail("%s", s.w.auth.drawConfig(0))
+		}
+		s.cutOff(ms[1], ms[2])
+		s.made(ms[0], "v2") // three of five
+		s.cutOff(ms[3])
+		s.expect(s.sput(ms[0], "v3", within(2*time.Second)), "write_quorum_timeout unknown", "primary_changed unknown")
+		s.mended(ms[3])
+		s.mended(ms[1], ms[2])
+		s.moved(ms[4])
+		if got := show(s.sget(ms[1])); got != "v2" && got != "v3" {
+			s.fail("a read shows %s", got)
+		}
+	}},
 	{name: "F39 RF 3, 1 and 3 again during partitions", about: "no count goes wrong", draw: strongly, tell: func(s *script) {
 		s.tame()
 		ms := append([]*node{s.lead()}, s.follow()...)
