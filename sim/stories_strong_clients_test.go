@@ -171,8 +171,16 @@ var strongClients = []story{
 		}
 		s.shows(s.away(), "v1")
 	}},
-	{name: "F43 a primary's clock an hour off", about: "no answer depends on it", draw: strongly, tell: func(s *script) {
+	{name: "F43 a primary's clock an hour off, and strobing", about: "no answer depends on it", draw: strongly, tell: func(s *script) {
 		p := s.lead()
+		for i := range 40 { // a jump within every write and every read
+			by := int64(3600_000) * int64(1-2*(i%2))
+			put := s.ask(s.away(), core.OpPut, strongBucket, s.value())
+			s.run(time.Duration(i%5) * time.Millisecond)
+			p.clock.offMS += by
+			s.expect(s.wait(put), "applied")
+			s.shows(s.away(), s.last)
+		}
 		for i, by := range []int64{3600_000, -7200_000, 3600_000} {
 			s.made(p, s.value())
 			p.clock.offMS += by
@@ -234,6 +242,7 @@ var strongClients = []story{
 			s.wait(put)
 			s.run(time.Second)
 		}
+		s.met(pTornCommit)
 	}},
 	{name: "a write while its primary is moved", about: "without a request id too it is known what became of it", draw: strongly, tell: func(s *script) {
 		s.tame()
