@@ -253,9 +253,9 @@ func (c *Core) mendAlone(o *mendOp) {
 }
 
 // stageMended is stageRecord where the old object cannot be read: the tree knows it by
-// its leaf row; the counters by whichever of the replicas had it, if any. Else they
-// count one record too many, the side on which they may err, until the scrub has
-// counted the partition.
+// its leaf row; the counters by whichever of the replicas had it, if any, and if its
+// version says all that they count. Else they count one record too many, the side on
+// which they may err, until the scrub has counted the partition.
 func (c *Core) stageMended(o *mendOp, now *version.Object) {
 	name := o.d.name
 	if c.overlay.record(name.part, name.bucket, o.key) != nil || c.repair.mend.keys[name] != o.d {
@@ -271,8 +271,8 @@ func (c *Core) stageMended(o *mendOp, now *version.Object) {
 	}
 	i := slices.IndexFunc(o.objects, func(x *version.Object) bool { return x != nil && x.Hash() == o.leaf })
 	switch {
-	case v == o.leaf:
-	case i >= 0:
+	case v == o.leaf && oneForm(now):
+	case i >= 0 && oneForm(o.objects[i]):
 		p.countRecord(o.objects[i], -1)
 		p.countRecord(now, +1)
 	case now != nil:
@@ -285,4 +285,10 @@ func (c *Core) stageMended(o *mendOp, now *version.Object) {
 	c.touch(p)
 	c.repair.stats.Mended++
 	c.healed(o.d)
+}
+
+// oneForm tells that whoever has this version of an object has it in this form: a sibling
+// that expires becomes a tombstone of the same dot (E8), at some stores before others.
+func oneForm(o *version.Object) bool {
+	return o == nil || !slices.ContainsFunc(o.Siblings, func(s version.Sibling) bool { return s.Tombstone || s.ExpiryMS != 0 })
 }

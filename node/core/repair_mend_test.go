@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quoratedb/quorate/antientropy"
 	"github.com/quoratedb/quorate/hashring"
 	"github.com/quoratedb/quorate/quorum/version"
 )
@@ -118,6 +119,35 @@ func TestMendRecounts(t *testing.T) {
 	w.run(5 * time.Second)
 	if s := a.core.Stats(); s.Tombstones != 1 || s.Keys != 19 || s.Repair.Recounted != 1 {
 		t.Errorf("%+v", s)
+	}
+	w.converge(10 * time.Second)
+}
+
+// A value that has expired has the version of the tombstone that it becomes (E8), so a
+// damaged record's leaf row does not tell what was counted: it is counted anew.
+func TestMendRecountsWhatExpired(t *testing.T) {
+	w := emptyWorld(t, "abc", 1)
+	w.ring = hashring.NewRing(repairState("abc", 1))
+	w.scrubEvery = time.Hour
+	a, k := w.node("a"), rowKey{bucket: 3, key: "key"}
+	fresh := valueOf(7, 1, "v")
+	fresh.Siblings[0].ExpiryMS = 1
+	for _, n := range w.nodes {
+		w.keep(n, "strict", k.key, antientropy.Expire(fresh, epochMS))
+	}
+	w.keep(a, "strict", k.key, fresh)
+	for _, n := range w.nodes {
+		n.disk.counters = n.disk.count()
+	}
+	a.disk.spoil(k)
+	for _, n := range w.nodes {
+		w.start(n, true)
+	}
+	w.do(a, &Request{Op: OpGet, Bucket: "strict", Key: []byte(k.key), R: 1})
+	w.until("it is mended", func() bool { return len(a.disk.corrupt) == 0 })
+	w.run(5 * time.Second)
+	if s := a.core.Stats(); s.Tombstones != 1 || s.Keys != 0 || s.Expiring != 0 || s.Repair.Recounted != 1 {
+		t.Errorf("%d tombstones, %d keys, %d expiring, recounted %d times", s.Tombstones, s.Keys, s.Expiring, s.Repair.Recounted)
 	}
 	w.converge(10 * time.Second)
 }
