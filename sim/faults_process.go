@@ -276,11 +276,11 @@ var otherFaults = []class{
 }
 
 // rollBack puts an older image of the store in its place, if it has been registered
-// since: only then can it be told, however often it was started (D6).
+// since, and everybody knows: only then can it be told, however often it was started (D6).
 func (n *node) rollBack(image *engine, store int) {
 	w := n.w
 	st, known := w.auth.ringAt(w.auth.state.Version).Store(n.sid)
-	if !known || n.doubted || n.store != store || slices.Contains(image.starts, st.Nonce) || !w.canLose(n) {
+	if !known || n.doubted || n.store != store || slices.Contains(image.starts, st.Nonce) || !w.canLose(n) || !n.startKnown(st.Nonce) {
 		return
 	}
 	n.kill(true)
@@ -290,6 +290,24 @@ func (n *node) rollBack(image *engine, store int) {
 	clear(w.truth.acked[n.idx])
 	w.truth.durable("rollback")
 	n.start()
+}
+
+// startKnown tells that all others know a registered start of n. Where the authority
+// cannot be asked they judge a start by what they know, and who knows an older one only
+// takes an image of that age for the store.
+func (n *node) startKnown(nonce uint64) bool {
+	for _, o := range n.w.nodes {
+		if o == n {
+			continue
+		}
+		if o.ring == nil {
+			return false
+		}
+		if st, ok := o.ring.Store(n.sid); !ok || st.Nonce != nonce {
+			return false
+		}
+	}
+	return true
 }
 
 // moveEpoch commits a new epoch of a partition with the same owners, as the stages of
