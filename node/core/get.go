@@ -20,6 +20,7 @@ type getOp struct {
 	tally    *quorum.Get
 	stalled  bool // waits for a newer ring
 	strict   bool
+	round    uint64          // of purges, when it was planned
 	own      *version.Object // read here, waiting for its batch
 	started  time.Duration
 	deadline time.Duration
@@ -69,6 +70,7 @@ func (c *Core) read(to origin, r *Request, pl plan, policy quorum.Policy, done f
 		w = pl.write
 	}
 	g.strict = !policy.Sloppy && policy.Need+w > policy.N
+	g.round = c.ring.Purge(pl.partition).Generation
 	var after version.Vector
 	if r.HasAfter {
 		after = r.After.Seen
@@ -283,6 +285,13 @@ func (g *getOp) lost(c *Core, code Code, failed []quorum.Failure) {
 // won: the replies are joined. Replicas that were behind get the join; a strict
 // read waits until a write quorum has it.
 func (g *getOp) won(c *Core) {
+	if c.ring.Purge(g.plan.partition).Generation != g.round {
+		// A reply from before the purge may show what was deleted, and one from behind it
+		// has no tombstone to say so (E6).
+		c.stats.Replans++
+		g.replan(c)
+		return
+	}
 	g.object = g.tally.Object()
 	if g.plan.bucket.Conflict == hashring.LWW {
 		g.object = c.reduce(g.object)

@@ -63,6 +63,22 @@ func TestPurgeThenALateCopy(t *testing.T) {
 	}
 }
 
+// A read has seen the value at one owner; before another one answers it is deleted, and the
+// tombstone goes everywhere. What that owner has not any more must not make the value stand.
+func TestPurgeOvertakesARead(t *testing.T) {
+	w := newPurgeWorld(t, "abc", 1)
+	w.put("a", "strict", "k", "v")
+	w.run(time.Second)
+	w.fate = cut(hold, "a", "bc", MsgRead)
+	read := w.ask(w.node("a"), &Request{Op: OpGet, Bucket: "strict", Key: []byte("k"), Timeout: time.Minute})
+	w.del("b", "strict", "k")
+	w.purged("a round")
+	w.expect("the deleted key", w.everywhere("strict", "k"), "---")
+	w.fate = nil
+	w.letGo()
+	w.expect("the read", w.show(w.wait(read)), "key_not_found")
+}
+
 // F53: a tombstone is parked in a hint while the key is written again. Until the hint
 // is delivered there is no round; then the new value stays.
 func TestPurgeWithAParkedTombstone(t *testing.T) {
