@@ -15,7 +15,7 @@ func (a *api) refusal(status int, reason string) []byte {
 	w := refusalWriter{header: http.Header{}}
 	c := calls.Get().(*call)
 	c.callState = callState{a: a, w: &w, h: netHeaders(nil), ctx: context.Background(), op: &operation{name: opOther}, start: a.Now()}
-	c.fail(&fault{code: codeInvalidArgument, status: status, detail: whyRefused(reason)})
+	c.fail(&fault{code: codeInvalidArgument, status: status, detail: whyRefused(status, reason)})
 	c.finish()
 	res := http.Response{StatusCode: w.status, ProtoMajor: 1, ProtoMinor: 1, Header: w.header, Close: true,
 		ContentLength: int64(w.body.Len()), Body: io.NopCloser(&w.body)}
@@ -24,14 +24,19 @@ func (a *api) refusal(status int, reason string) []byte {
 	return out.Bytes()
 }
 
-// whyRefused: net/http names the reason, but not that of a request line which it cannot
-// read.
-func whyRefused(reason string) string {
+// whyRefused: net/http names the reason in its status line, but not that of a request line
+// which it cannot read, nor which of its headers asks for too much.
+func whyRefused(status int, reason string) string {
 	if _, why, ok := strings.Cut(reason, ": "); ok {
 		return why
 	}
-	if reason == http.StatusText(http.StatusBadRequest) {
+	switch status {
+	case http.StatusBadRequest:
 		return "the request is malformed; in its path, % begins an escape of two hexadecimal digits"
+	case http.StatusNotImplemented:
+		return "a Transfer-Encoding other than chunked is not supported"
+	case http.StatusExpectationFailed:
+		return "an Expect other than 100-continue is not supported"
 	}
 	return strings.ToLower(reason)
 }
