@@ -18,8 +18,19 @@ import (
 func (t *truth) lost(n *node, e *engine) {
 	t.w.strong.lostStore(n, e)
 	for _, kt := range t.order {
+		if t.standsIn(kt, e) {
+			kt.standsDown(n, t.w.now) // what it has said of it may be on its way still
+		}
 		t.lostRow(n, kt, t.inStore(kt, e))
 	}
+}
+
+// standsIn tells whether a store's disk has a hint of a key.
+func (t *truth) standsIn(kt *keyTruth, e *engine) bool {
+	hints := e.parts[kt.partition].hints
+	return len(hints) > 0 && slices.ContainsFunc(t.w.sids, func(sid hashring.SID) bool {
+		return hints[hintKey{kt.bucket, sid, kt.key}].object != nil
+	})
 }
 
 func (t *truth) lostRow(n *node, kt *keyTruth, o *version.Object) {
