@@ -21,6 +21,7 @@ type getOp struct {
 	stalled  bool // waits for a newer ring
 	strict   bool
 	round    uint64          // of purges, when it was planned
+	heard    uint64          // the newest ring version that a reply was given by
 	own      *version.Object // read here, waiting for its batch
 	started  time.Duration
 	deadline time.Duration
@@ -172,6 +173,7 @@ func (g *getOp) onMessage(c *Core, m *Message) {
 	case m.Reason != quorum.ReasonNone:
 		g.tally.Fail(m.From, m.Reason)
 	default:
+		g.heard = max(g.heard, m.RingVersion)
 		if m.From != g.spare { // it was not asked at the start
 			c.pace.took(m.From, c.now.Mono-g.started)
 		}
@@ -290,6 +292,13 @@ func (g *getOp) won(c *Core) {
 		// has no tombstone to say so (E6).
 		c.stats.Replans++
 		g.replan(c)
+		return
+	}
+	if g.strict && g.heard > c.ring.Version { // it tells whether that was so
+		if !g.stalled {
+			g.stalled = true
+			c.catchUp(g.id, &g.plan, g.heard)
+		}
 		return
 	}
 	g.object = g.tally.Object()

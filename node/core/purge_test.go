@@ -79,6 +79,30 @@ func TestPurgeOvertakesARead(t *testing.T) {
 	w.expect("the read", w.show(w.wait(read)), "key_not_found")
 }
 
+// The same, at a coordinator that has not heard of the round: the replies tell that there
+// is a newer ring, and it is waited for.
+func TestPurgeOvertakesAReadUnheard(t *testing.T) {
+	w := newPurgeWorld(t, "abc", 1)
+	w.put("a", "strict", "k", "v")
+	w.run(time.Second)
+	w.fate = cut(hold, "a", "bc", MsgRead)
+	read := w.ask(w.node("a"), &Request{Op: OpGet, Bucket: "strict", Key: []byte("k"), Timeout: time.Minute})
+	w.del("b", "strict", "k")
+	w.deafTo = map[*wnode]bool{w.node("a"): true}
+	w.until("a round", func() bool { return w.everywhere("strict", "k") == "x--" })
+	w.fate = nil
+	w.letGo()
+	w.run(100 * time.Millisecond)
+	if read.reply != nil {
+		t.Fatalf("answered by an old ring: %s", w.show(read.reply))
+	}
+	w.step(w.node("a"), Event{Ring: w.ring})
+	w.expect("the read", w.show(w.wait(read)), "key_not_found")
+	if c := w.node("a").core; len(c.stalled) != 0 {
+		t.Errorf("%d wait", len(c.stalled))
+	}
+}
+
 // F53: a tombstone is parked in a hint while the key is written again. Until the hint
 // is delivered there is no round; then the new value stays.
 func TestPurgeWithAParkedTombstone(t *testing.T) {

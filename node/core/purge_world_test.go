@@ -67,7 +67,9 @@ func (w *purgeWorld) publish(s *hashring.State) {
 	w.ring = hashring.NewRing(s)
 	ring := w.ring
 	for _, n := range w.nodes {
-		w.at(w.now+w.ringDelay(), func() { w.step(n, Event{Ring: ring}) })
+		if !w.deafTo[n] {
+			w.at(w.now+w.ringDelay(), func() { w.step(n, Event{Ring: ring}) })
+		}
 	}
 }
 

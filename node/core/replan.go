@@ -16,10 +16,12 @@ import (
 // replanner is an op that can be planned anew, by the ring of now.
 type replanner interface{ replan(c *Core) }
 
-// stalled is a request that waits for a newer ring.
+// stalled is a request that waits for a newer ring: for one that outdates its plan, or for
+// a version.
 type stalled struct {
-	id   uint64
-	plan *plan
+	id      uint64
+	plan    *plan
+	version uint64 // 0: any that outdates the plan
 }
 
 // refusedAsOld tells whether a store refused a plan for its age.
@@ -35,8 +37,18 @@ func (c *Core) stall(o replanner, id uint64, pl *plan) {
 		o.replan(c)
 		return
 	}
-	c.stalled = append(c.stalled, stalled{id, pl})
-	c.timers.add(c.now.Mono+parkedFor, id, timerDeadline)
+	c.wait(stalled{id: id, plan: pl})
+}
+
+// catchUp has an op planned anew as soon as this node has a ring that another has spoken
+// of. Its deadline timer is called if that takes too long.
+func (c *Core) catchUp(id uint64, pl *plan, version uint64) {
+	c.wait(stalled{id: id, plan: pl, version: version})
+}
+
+func (c *Core) wait(s stalled) {
+	c.stalled = append(c.stalled, s)
+	c.timers.add(c.now.Mono+parkedFor, s.id, timerDeadline)
 }
 
 // outdated tells whether a newer stage of its partition has begun than a plan is of, or
@@ -54,7 +66,7 @@ func (c *Core) replanRing() {
 	for _, s := range waiting {
 		switch o, ok := c.ops[s.id].(replanner); {
 		case !ok:
-		case c.outdated(s.plan):
+		case c.outdated(s.plan), s.version != 0 && c.ring.Version >= s.version:
 			c.stats.Replans++
 			o.replan(c)
 		default:
