@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -253,10 +254,9 @@ func TestCounters(t *testing.T) {
 	f := newStrongFake(t)
 	b := f.client().Bucket("b")
 	ctx := context.Background()
-	first := true
+	var hungUp atomic.Bool // an answer that never comes orders nothing
 	f.set(func(_ *fakeNode, w http.ResponseWriter, r *http.Request) {
-		if first && r.Method == http.MethodPost {
-			first = false
+		if r.Method == http.MethodPost && hungUp.CompareAndSwap(false, true) {
 			hangUp(w)
 		}
 		strongOK(w, r)
