@@ -154,6 +154,8 @@ func (k Key) encode() []byte {
 		return appendValueKey(nil, k.Partition, k.Generation, k.Bucket, k.Key)
 	case KindDone:
 		return appendDoneKey(nil, k.Partition, k.Generation, k.ID)
+	case KindPack:
+		return appendPackKey(nil, k.Index)
 	}
 	return appendRecordKey(nil, k.Partition, k.Bucket, k.Key)
 }
@@ -192,6 +194,7 @@ func FuzzDecodeKey(f *testing.F) {
 	f.Add(appendHLCKey(nil, 3))
 	f.Add(appendEntryKey(nil, 7, 1))
 	f.Add(appendHardKey(nil, 7))
+	f.Add(appendPackKey(nil, 7))
 	f.Add(appendValueKey(nil, 7, 1, 9, []byte("k")))
 	f.Add(appendDoneKey(nil, 7, 1, strong.RequestID{StampMS: 1}))
 	f.Add([]byte{0, 0, 0, 1, byte(KindHint), 1, 2, 3})
