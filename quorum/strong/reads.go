@@ -163,10 +163,11 @@ func (r *Replica) giveUpWait(w waiter, code Code) {
 }
 
 // onReadIndex is a replica's question: the answer is an index that covers all that was
-// committed when the question came in.
+// committed when the question came in. Who asks under another epoch looks at the ring first:
+// after a forced recovery without it, what stands at that index in its log may be lost.
 func (r *Replica) onReadIndex(from hashring.SID, m *Message) {
 	w := waiter{to: from, id: m.ID, index: r.hard.Commit, deadline: r.now.Mono + r.opts.Silence}
-	if r.lead == nil || r.lead.phase != leading {
+	if r.lead == nil || r.lead.phase != leading || m.Epoch != r.lead.epoch {
 		r.giveUpWait(w, NotPrimary)
 		return
 	}

@@ -219,7 +219,7 @@ func (a *actor) time() Now {
 	return Now{Mono: a.st.now - a.slept, WallMS: a.st.wall + a.st.now.Milliseconds() + a.skew, Boot: a.st.now}
 }
 
-// config e primary a,b,c|b,c,d [to a,b] [learn d]
+// config e primary a,b,c|b,c,d [to a,b] [learn d] [incarnation n]
 func (st *stage) config(w []string) {
 	epoch, _ := strconv.ParseUint(w[0], 10, 64)
 	c := Config{Epoch: epoch, Incarnation: 1, Primary: st.at(w[1]).sid}
@@ -231,6 +231,8 @@ func (st *stage) config(w []string) {
 		switch w[i] {
 		case "learn":
 			c.Learners = st.sids(w[i+1])
+		case "incarnation": // after a forced recovery (T5)
+			c.Incarnation, _ = strconv.ParseUint(w[i+1], 10, 64)
 		case "to":
 			to = nil
 			for _, name := range strings.Split(w[i+1], ",") {
