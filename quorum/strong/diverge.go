@@ -146,6 +146,16 @@ func (r *Replica) diverge() {
 	}
 }
 
+// settleFor: the only store that is left of a partition, as after a forced recovery (T5),
+// has nobody to pull its values from. It goes on with what it has, once it is added up.
+func (r *Replica) settleFor() {
+	if r.hard.Diverged && len(r.members) == 1 && r.cfg.Primary == r.self {
+		r.dropInstall()
+		r.hard.Diverged, r.hardDirty = false, true
+		r.hurryScrub()
+	}
+}
+
 // pulledAnew: the values are what the primary has.
 func (r *Replica) pulledAnew(in *install) {
 	t := &r.trust

@@ -88,6 +88,7 @@ func (r *Replica) Configure(cfg Config) {
 	r.heardAt, r.forfeit, r.handing = r.now.Mono, false, false
 	r.trust.at = 0
 	r.leave()
+	r.settleFor()
 	switch {
 	case cfg.Primary != r.self || r.hard.Promised > cfg.Epoch:
 	case r.suspect, r.hard.Diverged && !plant.Is(plant.StrongDivergedLeads), r.hard.Promised == cfg.Epoch && !plant.Is(plant.StrongRestartLeads):
