@@ -213,3 +213,30 @@ func TestSets(t *testing.T) {
 		t.Error("no set agrees to something")
 	}
 }
+
+// A store whose log cannot be read from some entry on gives nothing more. Who pulls from it
+// asks again at its pace, and then looks for another majority.
+func TestPullOfNothing(t *testing.T) {
+	st := &stage{t: t, links: map[string]string{}, now: time.Second, wall: 1_000_000, opts: Options{LogEntries: 100, CutEntries: 50}, quiet: true}
+	st.stores([]string{"a", "b", "c"})
+	st.config([]string{"1", "a", "a,b,c"})
+	st.settle()
+	st.link("cut", []string{"a>c"})
+	for i := range 5 {
+		st.submit(OpPut, []string{"a", fmt.Sprint("k", i), "v"})
+		st.settle()
+	}
+	st.pass([]string{"1s"})
+	b := st.at("b")
+	st.crash([]string{"a", "b"})
+	b.start()
+	st.settle()
+	delete(b.view.entries, 4)
+	st.quiet = false
+	st.config([]string{"2", "c", "a,b,c", "to", "b,c"})
+	st.settle()
+	st.pass([]string{"3s"})
+	if n := strings.Count(st.out.String(), "c>b pull "); n < pullTries || n > 20 {
+		t.Errorf("%d pulls in 3 s", n)
+	}
+}

@@ -268,6 +268,9 @@ func (r *Replica) onPullReply(from hashring.SID, m *Message) {
 		return
 	}
 	assert.That(r.log.epochAt(l.after) == m.Prev.Epoch, "S4", "commit %d is of epoch %d here, %d at %s", l.after, r.log.epochAt(l.after), m.Prev.Epoch, from.Short())
+	if len(m.Entries) == 0 {
+		return // it cannot read them: it is asked again, and not for long
+	}
 	r.accept(m.Prev, m.Entries)
 	l.after += uint64(len(m.Entries))
 	l.tries, l.pullNow = 0, true
