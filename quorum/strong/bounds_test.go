@@ -88,6 +88,47 @@ func TestBoundOfBytes(t *testing.T) {
 	}
 }
 
+// Without a majority deadlines pass and entries stay. They are bounded sooner then, in each
+// of many partitions; with a majority they are not.
+func TestBoundAlone(t *testing.T) {
+	st := &stage{t: t, links: map[string]string{}, now: time.Second, wall: 1_000_000, opts: Options{LogEntries: 1 << 20}, quiet: true}
+	st.stores([]string{"a", "b", "c"})
+	st.config([]string{"1", "a", "a,b,c"})
+	st.settle()
+	a, value := st.at("a"), strings.Repeat("x", 64<<10)
+	write := func(n int) (unknown, refused int) {
+		for i := range n {
+			op := put(fmt.Sprint(i), value)
+			op.Deadline = st.now + time.Second
+			for _, r := range a.do(t, func() { a.r.Submit(op) }) {
+				switch {
+				case r.Outcome == Unknown:
+					unknown++
+				case r.Outcome == No && r.Code == Overloaded:
+					refused++
+				}
+			}
+			st.settle()
+			st.pass([]string{"100ms"})
+		}
+		return unknown, refused
+	}
+	if unknown, refused := write(100); unknown+refused > 0 {
+		t.Fatalf("with all there are %d unknown, %d refused", unknown, refused)
+	}
+	st.link("cut", []string{"a>b", "a>c", "b>a", "c>a"})
+	st.out.Reset()
+	write(200)
+	if a.r.log.open > 3<<20 {
+		t.Errorf("alone, %d bytes wait", a.r.log.open)
+	}
+	clear(st.links)
+	st.pass([]string{"3s"})
+	if unknown, refused := write(10); unknown+refused > 0 || a.r.log.open > 0 {
+		t.Errorf("then there are %d unknown, %d refused, %d bytes wait", unknown, refused, a.r.log.open)
+	}
+}
+
 // Past its deadline an operation that may be carried out is unknown; what was not
 // sequenced is a no.
 func TestDeadlines(t *testing.T) {

@@ -39,14 +39,18 @@ func (r *Replica) watchEars() {
 	if l == nil || len(r.members) == 1 || !r.again(&l.listenAt, r.opts.Silence/2) {
 		return
 	}
-	now := r.now.Mono
-	since := now - earFactor*r.opts.Silence
-	if l.began > since || r.cfg.majority(func(s hashring.SID) bool { return s == r.self || l.heardSince(s, since) }) {
+	since := r.now.Mono - earFactor*r.opts.Silence
+	if l.began > since || r.hears(since) {
 		return
 	}
 	if r.again(&r.saidAt, r.opts.Silence/2) {
 		r.propose(AskOut, hashring.SID{})
 	}
+}
+
+// hears tells whether a majority of every set has been heard in this role since then.
+func (r *Replica) hears(since time.Duration) bool {
+	return r.cfg.majority(func(s hashring.SID) bool { return s == r.self || r.lead.heardSince(s, since) })
 }
 
 func (l *lead) heardSince(s hashring.SID, since time.Duration) bool {

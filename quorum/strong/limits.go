@@ -25,10 +25,13 @@ type Options struct {
 	FlightBytes  int // 0: 4 MiB of entries on their way to a follower
 	Pending      int // 0: 4,096 operations and reads that wait; more are refused
 	PendingBytes int // 0: 32 MiB of entries that are not applied; more are refused
-	KeyInFlight  int // 0: 256 writes of one key that wait; more are refused (429)
-	Apply        int // 0: 1,024 entries applied in one step
-	SliceRows    int // 0: 256 rows of a snapshot's slice
-	SliceBytes   int // 0: 256 KiB of a snapshot's slice
+	// AloneBytes is the same while no majority has been heard for Silence, 0: 1 MiB. What is
+	// sequenced then only gathers, deadlines or not, and in all partitions at once.
+	AloneBytes  int
+	KeyInFlight int // 0: 256 writes of one key that wait; more are refused (429)
+	Apply       int // 0: 1,024 entries applied in one step
+	SliceRows   int // 0: 256 rows of a snapshot's slice
+	SliceBytes  int // 0: 256 KiB of a snapshot's slice
 }
 
 func or[T int | time.Duration](v *T, normal T) {
@@ -54,6 +57,7 @@ func (o Options) filled() Options {
 	or(&o.FlightBytes, 4<<20)
 	or(&o.Pending, 4096)
 	or(&o.PendingBytes, 32<<20)
+	or(&o.AloneBytes, 1<<20)
 	or(&o.KeyInFlight, 256)
 	or(&o.Apply, 1024)
 	or(&o.SliceRows, 256)

@@ -59,7 +59,7 @@ func newWorld(seed uint64) *world {
 	w.hist = history{w: w, adds: map[string]int{}}
 	w.faults = drawFaults(w)
 	w.opts = Options{Heartbeat: 50 * ms, Retry: 60 * ms, Silence: 400 * ms, Disk: 500 * ms, CommitDelay: 2 * ms, Window: 3 * time.Second, Doubt: 700 * ms,
-		LogEntries: 24, CutEntries: 4, CacheBytes: 600, AppendBytes: 300, InFlight: 6, FlightBytes: 700, Pending: 40, PendingBytes: 2500, KeyInFlight: 4, Apply: 5, SliceRows: 2}
+		LogEntries: 24, CutEntries: 4, CacheBytes: 600, AppendBytes: 300, InFlight: 6, FlightBytes: 700, Pending: 40, PendingBytes: 2500, AloneBytes: 1200, KeyInFlight: 4, Apply: 5, SliceRows: 2}
 	if w.chance(0.3) { // slowly, entry by entry
 		w.opts.AppendBytes, w.opts.InFlight = 1, 1
 	}

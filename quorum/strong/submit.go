@@ -94,8 +94,8 @@ func (reply *Reply) completed(c *Completion) {
 
 // admit holds the bounds.
 func (r *Replica) admit(op *Op) Code {
-	l := r.lead
-	if len(l.pend)+len(l.waits) >= r.opts.Pending || r.log.open+len(op.Data) > r.opts.PendingBytes {
+	l, open := r.lead, r.log.open+len(op.Data)
+	if len(l.pend)+len(l.waits) >= r.opts.Pending || open > r.opts.PendingBytes || open > r.opts.AloneBytes && !r.hears(r.now.Mono-r.opts.Silence) {
 		return Overloaded
 	}
 	if k, _ := r.log.of(op.Bucket, op.Key); k.count >= r.opts.KeyInFlight {
