@@ -266,7 +266,7 @@ func (st *stage) activated(w []string) {
 	}
 }
 
-// put a key value [if version] [none] [id nonce [fresh]]
+// put a key value [if version] [none] [id nonce [fresh|ahead]]
 func (st *stage) submit(kind OpKind, w []string) {
 	a := st.at(w[0])
 	op := &Op{Kind: kind, Bucket: bucket, Key: []byte(w[1]), Deadline: st.now + time.Minute}
@@ -295,6 +295,8 @@ func (st *stage) submit(kind OpKind, w []string) {
 				st.stamps[op.ID.Nonce] = st.wall + st.now.Milliseconds()
 			}
 			op.ID.StampMS = st.stamps[op.ID.Nonce]
+		case "ahead": // by the client's clock
+			op.ID.StampMS += 2 * time.Hour.Milliseconds()
 		}
 	}
 	op.Waiter = strings.Join(w, " ")

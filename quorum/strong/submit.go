@@ -42,16 +42,13 @@ func (r *Replica) Submit(op *Op) {
 	r.evaluate(op, reply)
 }
 
-// repeat answers an operation whose id is known, or too old to be known (3.5).
+// repeat answers an operation whose id is known, or too old to be known (3.5), or too far
+// ahead of all clocks that are known here. A former primary may have known others: what it
+// carried out is looked for first.
 func (r *Replica) repeat(op *Op, reply Reply) (done bool) {
 	stamp := op.ID.StampMS
 	if stamp < r.logTime()-r.opts.Window.Milliseconds() && !plant.Is(plant.StrongExpiredRuns) {
 		reply.Outcome, reply.Code = Unknown, IDExpired
-		r.reply(reply)
-		return true
-	}
-	if stamp > r.latest()+stampAhead.Milliseconds() {
-		reply.Code = IDStamp
 		r.reply(reply)
 		return true
 	}
@@ -63,6 +60,11 @@ func (r *Replica) repeat(op *Op, reply Reply) (done bool) {
 	} else if c, err = r.store.Completion(r.hard.Generation, op.ID); err != nil {
 		r.damaged(err)
 		reply.Code = Corrupt
+		r.reply(reply)
+		return true
+	}
+	if c == nil && stamp > r.latest()+stampAhead.Milliseconds() {
+		reply.Code = IDStamp
 		r.reply(reply)
 		return true
 	}
