@@ -42,10 +42,16 @@ func (r *Replica) apply() {
 	r.expire()
 }
 
-// effectIn stages one entry's writes in a generation.
+// effectIn stages one entry's writes in a generation, lazily in the one that counts. A
+// snapshot's has no tombstones: they would go with their entries (dropTombstones), and the
+// log begins behind those.
 func (r *Replica) effectIn(generation uint64, e *Entry, lazy bool) {
 	if e.Kind == Effect {
-		r.write(Write{Kind: PutValue, Generation: generation, Row: Row{Bucket: e.Bucket, Key: e.Key, Value: e.Value}, Lazy: lazy})
+		w := Write{Kind: PutValue, Generation: generation, Row: Row{Bucket: e.Bucket, Key: e.Key, Value: e.Value}, Lazy: lazy}
+		if e.Value.Tombstone && !lazy {
+			w.Kind, w.Row.Value = DropValue, nil
+		}
+		r.write(w)
 	}
 	if e.Done != nil && !plant.Is(plant.StrongNoCompletion) {
 		r.write(Write{Kind: PutCompletion, Generation: generation, Row: Row{Done: e.Done}, Lazy: lazy})

@@ -281,3 +281,46 @@ func TestPullOfNothing(t *testing.T) {
 		t.Errorf("%d pulls in 3 s", n)
 	}
 }
+
+// What was deleted leaves nothing behind once its log entry is cut off, at a store that has
+// it from a snapshot neither: the log there begins behind it.
+func TestDeletedLeavesNothing(t *testing.T) {
+	st := &stage{t: t, links: map[string]string{}, now: time.Second, wall: 1_000_000, opts: Options{Heartbeat: time.Second, LogEntries: 8, CutEntries: 2, SliceRows: 2}, quiet: true}
+	st.stores([]string{"a", "b", "c"})
+	st.config([]string{"1", "a", "a,b,c"})
+	st.settle()
+	write := func(kind OpKind, words string) {
+		st.submit(kind, strings.Fields("a "+words))
+		st.settle()
+	}
+	st.link("cut", []string{"a>c"})
+	for i := range 12 {
+		write(OpPut, fmt.Sprint("k", i, " v"))
+	}
+	for i := range 6 {
+		write(OpDelete, fmt.Sprint("k", i))
+	}
+	st.link("hold", []string{"a>c:snap_reply"})
+	delete(st.links, "a>c")
+	for i := range 4 {
+		st.pass([]string{"50ms"})
+		write(OpDelete, fmt.Sprint("k", 6+i)) // while the snapshot is read
+	}
+	clear(st.links)
+	for i := range 12 {
+		st.pass([]string{"1s"})
+		write(OpPut, fmt.Sprint("new v", i))
+	}
+	st.pass([]string{"3s"})
+	for _, a := range st.actors {
+		left, rows := 0, a.disk.gen(a.disk.hard.Generation).values
+		for _, row := range rows {
+			if row.Value.Tombstone {
+				left++
+			}
+		}
+		if a.disk.hard.Applied != a.disk.hard.Commit || len(rows)-left != 3 || left > 0 {
+			t.Errorf("%s: applied %d of %d, %d values, of %d others are traces", a.name, a.disk.hard.Applied, a.disk.hard.Commit, len(rows)-left, left)
+		}
+	}
+}

@@ -189,6 +189,8 @@ func (r *Replica) onSnapReply(from hashring.SID, m *Message) {
 			if kind = PutCompletion; plant.Is(plant.StrongSnapshotForgets) {
 				continue
 			}
+		} else if row.Value.Tombstone {
+			continue // see effectIn
 		}
 		r.write(Write{Kind: kind, Generation: in.generation, Row: row})
 		in.sum += SumOf(row.Bucket, row.Key, row.Value)
