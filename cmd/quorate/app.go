@@ -99,7 +99,19 @@ const defaultAddr = "127.0.0.1:7400"
 func (a *app) clientFlags(c *cobra.Command, formats string) {
 	c.Flags().StringSliceVar(&a.addrs, "addrs", a.defaultAddrs(), "API addresses of nodes, asked in this order (env QUORATE_ADDRS)")
 	c.Flags().DurationVar(&a.timeout, "timeout", 5*time.Second, "deadline of the request")
+	c.PreRunE = func(c *cobra.Command, _ []string) error { return refuseEmpty(c) }
 	a.outputFlag(c, formats)
+}
+
+// refuseEmpty refuses flags that are given and say nothing, as the API refuses such headers:
+// a variable that a script has not set must not turn a compare-and-set into a plain write.
+func refuseEmpty(c *cobra.Command) error {
+	for _, name := range []string{"if-match", "if-none-match", "idempotency-key", "context", "read-after", "consistency", "sloppy"} {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+			return usagef("--%s is given and empty", name)
+		}
+	}
+	return nil
 }
 
 func (a *app) defaultAddrs() []string {

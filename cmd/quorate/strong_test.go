@@ -120,6 +120,23 @@ func TestStrongExitCodes(t *testing.T) {
 	}
 }
 
+// A variable that a script has not set takes no condition away.
+func TestEmptyFlagsAreRefused(t *testing.T) {
+	var heard recorder
+	srv := httptest.NewServer(strongSample(&heard))
+	defer srv.Close()
+	for _, line := range []string{"put k v --if-match=", "put k v --if-none-match=", "put k v --idempotency-key=", "put k v --context=", "put k v --consistency=",
+		"put k v --sloppy=", "delete k --if-match=", "delete k --context=", "get k --consistency=", "get k --read-after=", "counter add c --if-match=", "counter get c --consistency="} {
+		r := invoke(t, "", nil, append(strings.Fields(line), "-b", "s", "--addrs", srv.URL)...)
+		if r.code != exitUsage || !strings.Contains(r.err, "empty") {
+			t.Errorf("%s: exit %d, %s", line, r.code, r.err)
+		}
+	}
+	if all := heard.all(); len(all) > 0 {
+		t.Errorf("the node heard %v", all)
+	}
+}
+
 // A refusal of a compare-and-set settles the copies that were sent before it: it is in
 // the log, under the idempotency key, where none of them was.
 func TestRefusalSettlesLostAnswers(t *testing.T) {
