@@ -36,6 +36,12 @@ func (c *call) movePrimary() {
 		c.fail(f)
 		return
 	}
+	ctx, cancel, f := c.controlContext()
+	if f != nil {
+		c.fail(f)
+		return
+	}
+	defer cancel()
 	r, p := c.a.b.Ring(), *body.Partition
 	to, f := moveTarget(r, p, body.To)
 	if f != nil {
@@ -48,7 +54,7 @@ func (c *call) movePrimary() {
 			c.fail(refuse(codePrimaryUnavailable, "node "+body.To+" is not reachable and cannot take over"))
 			return
 		}
-		if err := c.a.b.MovePrimary(c.ctx, uint32(p), to); err != nil {
+		if err := c.a.b.MovePrimary(ctx, uint32(p), to); err != nil {
 			c.fail(proposeFault(err))
 			return
 		}

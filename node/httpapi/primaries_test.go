@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/quoratedb/quorate/hashring"
 )
@@ -29,6 +30,12 @@ func TestMovePrimary(t *testing.T) {
 	if want := fmt.Sprint("[2 ", testSID(3).Short(), "]"); fmt.Sprint(r.b.moved) != want {
 		t.Errorf("moved %v, want %s", r.b.moved, want)
 	}
+	began := time.Now()
+	r.want(202, "", "POST", path, `{"partition":2,"to":"n3"}`, "Quorate-Timeout: 60s")
+	if by := r.b.moveBy.Sub(began); by < 59*time.Second || by > 2*time.Minute {
+		t.Errorf("the client gave 60s, the move has %v", by)
+	}
+	r.want(400, "invalid_argument", "POST", path, `{"partition":2,"to":"n3"}`, "Quorate-Timeout: soon")
 	for _, body := range []string{`{"to":"n3"}`, `{"partition":8,"to":"n3"}`, `{"partition":-1,"to":"n3"}`, `{"partition":2}`, `{"partition":2,"to":"n9"}`,
 		`{"partition":2,"to":"n4"}`, `{"partition":1,"to":"n2"}`, `{"partition":2,"to":"n3","now":true}`, ``} {
 		if body == "" {

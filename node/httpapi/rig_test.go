@@ -40,8 +40,9 @@ type fakeBackend struct {
 	status    ClusterStatus
 	hints     []NodeHints
 	repair    []NodeRepair
-	asked     []int    // partitions of Hints and StartRepair
-	moved     []string // what MovePrimary was asked
+	asked     []int     // partitions of Hints and StartRepair
+	moved     []string  // what MovePrimary was asked
+	moveBy    time.Time // its deadline
 	logs      []NodeLogs
 	proposed  []hashring.Command // that were applied
 }
@@ -145,7 +146,8 @@ func (b *fakeBackend) StartRepair(_ context.Context, partition int) []NodeAsked 
 }
 func (b *fakeBackend) StrongLogs(context.Context) []NodeLogs { return b.logs }
 
-func (b *fakeBackend) MovePrimary(_ context.Context, partition uint32, to hashring.SID) error {
+func (b *fakeBackend) MovePrimary(ctx context.Context, partition uint32, to hashring.SID) error {
+	b.moveBy, _ = ctx.Deadline()
 	b.moved = append(b.moved, fmt.Sprint(partition, " ", to.Short()))
 	return b.propose
 }
