@@ -183,21 +183,25 @@ func (b *bubble) within(d time.Duration, what string, ok func() bool) {
 	}
 }
 
-// startAll starts every node and waits until each is ready with all in its ring
-// and there are as many voters as there will be.
+// startAll starts every node and waits until each is ready with all in its ring, there
+// are as many voters as there will be, and all know the feature level that they speak.
 func (b *bubble) startAll() {
 	b.t.Helper()
 	for _, nd := range b.nodes {
 		nd.start()
 	}
-	b.within(30*time.Second, "a ring of all nodes, and all voters", func() bool {
+	b.within(30*time.Second, "a ring of all nodes, all voters, the feature level", func() bool {
+		lead := b.leader()
+		if lead == nil || len(lead.node.life.raft.Voters()) != b.voters() {
+			return false
+		}
+		level := featureLevel(lead.node.life.raft.State())
 		for _, nd := range b.nodes {
-			if !nd.ready() || !nd.ownsWith(len(b.nodes)) {
+			if !nd.ready() || !nd.ownsWith(len(b.nodes)) || nd.node.ring.Load().Feature != level {
 				return false
 			}
 		}
-		lead := b.leader()
-		return lead != nil && len(lead.node.life.raft.Voters()) == b.voters()
+		return true
 	})
 }
 

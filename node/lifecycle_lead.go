@@ -136,6 +136,13 @@ func (l *lifecycle) firstRing(ctx context.Context, t *term, st *hashring.State) 
 		l.say(slog.LevelInfo, "waiting for nodes before the first ring is made", "registered", len(stores), "not_yet", waiting)
 		return nil
 	}
+	if !late && l.votersDue(t, st) != nil {
+		// First those who vote: a cluster with a ring is ready, and one whose only voter
+		// dies then elects nobody, until that node comes back.
+		ctx, cancel := context.WithDeadline(ctx, t.began.Add(l.cfg.Times.QuietMax))
+		defer cancel()
+		return l.reconcile(ctx, t, st)
+	}
 	err := l.decree(ctx, hashring.Command{Kind: hashring.KindFirstRing,
 		FirstRing: &hashring.FirstRing{Partitions: l.cfg.Partitions, Stores: stores}})
 	if err == nil {
@@ -158,9 +165,25 @@ func featureLevel(st *hashring.State) uint16 {
 	return level
 }
 
-// reconcile moves the Raft group towards the voters it should have. A voter keeps
-// its vote until it has been away for VoterPatience; a newcomer must be alive now.
+// reconcile moves the Raft group towards the voters it should have.
 func (l *lifecycle) reconcile(ctx context.Context, t *term, st *hashring.State) error {
+	want := l.votersDue(t, st)
+	if want == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Times.Reconcile)
+	defer cancel()
+	err := l.parts.Load().raft.ReconcileVoters(ctx, want, l.peerAddr)
+	if err == nil {
+		l.log.Info("voters of the Raft group", "voters", len(want))
+	}
+	return err
+}
+
+// votersDue are the voters that the Raft group should have and does not; nil: nothing is
+// to be done, or can be. A voter keeps its vote until it has been away for VoterPatience;
+// a newcomer must be alive now.
+func (l *lifecycle) votersDue(t *term, st *hashring.State) []hashring.SID {
 	now := time.Now()
 	parts := l.parts.Load()
 	view, current := parts.gossip.View(), parts.raft.Voters()
@@ -182,11 +205,5 @@ func (l *lifecycle) reconcile(ctx context.Context, t *term, st *hashring.State) 
 			return nil // too few are alive; nobody is given up for a store that is away
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Times.Reconcile)
-	defer cancel()
-	err := parts.raft.ReconcileVoters(ctx, want, l.peerAddr)
-	if err == nil {
-		l.log.Info("voters of the Raft group", "voters", len(want))
-	}
-	return err
+	return want
 }

@@ -62,6 +62,25 @@ func TestLifeThreeNodesProposeAnywhere(t *testing.T) {
 	nodes[1].life.refresh(ctx)
 }
 
+// A cluster with a ring is ready, and from then on any one node of it may die.
+func TestLifeVotersComeBeforeTheFirstRing(t *testing.T) {
+	nodes := lifeCluster(t, 3, 3)
+	for _, n := range nodes {
+		n.change = func(c *lifeConfig) {
+			c.Times.QuietMax = time.Minute // else a busy machine goes on without them
+			published := c.OnRing
+			c.OnRing = func(r *hashring.Ring) {
+				if raft := n.life.raft; r.HasRing() && raft.IsLeader() && len(raft.Voters()) != 3 {
+					t.Errorf("%s: ring %d has %d voters", n.name, r.Version, len(raft.Voters()))
+				}
+				published(r)
+			}
+		}
+	}
+	startAll(nodes)
+	awaitRing(t, nodes, 3, 3)
+}
+
 // proposeKnown proposes make(0), and make(1) and so on while the outcome of the last
 // one is unknown: on a busy machine an election may come between at any time.
 func proposeKnown(n *lifeNode, make func(try int) hashring.Command) (st *hashring.State, err error) {
