@@ -36,10 +36,13 @@ func (c *Core) strongOwner(sp *strongPart, r *Request) bool {
 const strongInspectAgain = 20 * time.Millisecond
 
 // strongInspect asks every member what it has of a key. What is not committed is never
-// shown (S9): a member that has such an entry is asked again.
+// shown (S9): a member that has such an entry is asked again, and in the end, as while
+// there is no primary to commit it, what it has applied.
 type strongInspect struct {
 	id      uint64
 	peek    uint64
+	epoch   uint64 // of the questions; 0: for what is applied
+	again   bool   // a timer will ask once more: one for all, else they double with each answer
 	origin  origin
 	sp      *strongPart
 	bucket  hashring.BucketID
@@ -54,7 +57,11 @@ func (c *Core) startStrongInspect(to origin, r *Request, sp *strongPart, bucket 
 	o.id = c.addOp(o)
 	o.peek = c.newPeek(o)
 	o.answers = make([]*strong.Message, len(o.members))
-	c.timers.add(min(c.deadlineOf(r), c.now.Mono+inspectAfter), o.id, timerDeadline)
+	cfg, _ := strong.ConfigOf(&c.ring.Partitions[sp.id])
+	o.epoch = cfg.Epoch
+	until := min(c.deadlineOf(r), c.now.Mono+inspectAfter)
+	c.timers.add(until-(until-c.now.Mono)/2, o.id, timerLate)
+	c.timers.add(until, o.id, timerDeadline)
 	o.ask(c)
 }
 
@@ -63,7 +70,7 @@ func (o *strongInspect) ask(c *Core) {
 	var sends []strong.Send
 	for i, s := range o.members {
 		if o.answers[i] == nil && c.reachable(s) {
-			sends = append(sends, strong.Send{To: s, Msg: &strong.Message{Kind: strong.MsgPeek, ID: o.peek, Bucket: o.bucket, Key: o.key}})
+			sends = append(sends, strong.Send{To: s, Msg: &strong.Message{Kind: strong.MsgPeek, Epoch: o.epoch, ID: o.peek, Bucket: o.bucket, Key: o.key}})
 		}
 	}
 	if len(sends) == 0 {
@@ -77,8 +84,10 @@ func (o *strongInspect) peeked(c *Core, from hashring.SID, m *strong.Message) {
 	missing := 0
 	for i, s := range o.members {
 		switch {
-		case s == from && m.Open:
+		case s == from && m.Open && !o.again:
+			o.again = true
 			c.timers.add(c.now.Mono+strongInspectAgain, o.id, timerRetry)
+		case s == from && m.Open:
 		case s == from:
 			o.answers[i] = m
 		}
@@ -92,11 +101,16 @@ func (o *strongInspect) peeked(c *Core, from hashring.SID, m *strong.Message) {
 }
 
 func (o *strongInspect) onTimer(c *Core, k timerKind) {
-	if k == timerRetry {
+	switch k {
+	case timerLate:
+		o.epoch = 0
 		o.ask(c)
-		return
+	case timerRetry:
+		o.again = false
+		o.ask(c)
+	default:
+		o.finish(c)
 	}
-	o.finish(c)
 }
 
 func (o *strongInspect) onMessage(*Core, *Message) {}

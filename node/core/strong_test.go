@@ -362,7 +362,7 @@ func TestStrongInspect(t *testing.T) {
 	w.put("d", "s", "k", "value")
 	w.run(time.Second)
 	draw := func() string {
-		r := w.do(w.node("d"), &Request{Op: OpInspect, Bucket: "s", Key: []byte("k")})
+		r := w.do(w.node("d"), &Request{Op: OpInspect, Bucket: "s", Key: []byte("k"), Timeout: 300 * time.Millisecond})
 		var out []string
 		for _, row := range r.Inspect {
 			out = append(out, fmt.Sprintf("%s %v %d %v", w.bySID(row.Store).name, row.State, row.Size, row.InSync))
@@ -377,6 +377,27 @@ func TestStrongInspect(t *testing.T) {
 	w.del("d", "s", "k")
 	w.run(time.Second)
 	w.expect("deleted", draw(), "a tombstone 0 true, b tombstone 0 true, c tombstone 0 true")
+	w.put("d", "s", "k", "value")
+	w.run(time.Second)
+	questions := 0
+	w.fate = func(from, to *wnode, m *Message) fate { // c hears nobody, a never hears that b has it
+		for _, s := range m.Strong {
+			if s.Kind == strong.MsgPeek {
+				questions++
+			}
+		}
+		if to.name == "c" || from.name == "b" && to.name == "a" && m.Kind == MsgStrong {
+			return drop
+		}
+		return deliver
+	}
+	w.ask(w.node("d"), &Request{Op: OpPut, Bucket: "s", Key: []byte("k"), Value: []byte("not committed")})
+	w.run(100 * time.Millisecond)
+	seen := draw()
+	if questions > 100 { // each answer of two members must not become a question to both
+		t.Errorf("%d questions", questions)
+	}
+	w.expect("what is not committed is not shown, and who has it is there", seen, "a present 5 true, b present 5 true, c unreachable 0 false")
 }
 
 // A draining node hands its primaries over before it goes, and serves until then.

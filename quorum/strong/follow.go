@@ -127,7 +127,8 @@ func (r *Replica) onConfirm(from hashring.SID, m *Message) {
 
 // onPeek answers a quorum read: the newest that this log has of the key, committed or
 // not, and what the coordinator needs to judge it. No sync is waited for: what the
-// answer rests on is either committed, or makes the coordinator look again.
+// answer rests on is either committed, or makes the coordinator look again. A question
+// under no epoch is no read: it is for what is applied here.
 func (r *Replica) onPeek(from hashring.SID, m *Message) {
 	out := &Message{Kind: MsgPeekReply, Epoch: m.Epoch, ID: m.ID, Promised: r.hard.Promised, Full: r.trusted(), Last: r.log.last(), Commit: r.hard.Commit}
 	v, index, err := r.current(m.Bucket, m.Key)
@@ -135,7 +136,13 @@ func (r *Replica) onPeek(from hashring.SID, m *Message) {
 		r.damaged(err)
 		return
 	}
-	out.Value, out.Open = v, index > r.hard.Commit
+	if out.Value, out.Open = v, index > r.hard.Commit; out.Open && m.Epoch == 0 {
+		out.Open = false
+		if out.Value, err = r.store.Value(r.hard.Generation, m.Bucket, m.Key); err != nil {
+			r.damaged(err)
+			return
+		}
+	}
 	r.send(from, out)
 }
 
