@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -49,12 +50,7 @@ type clusterDoc struct {
 
 func newCluster(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "Show the state of the cluster on one screen", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		r, err := a.ask(c.Context(), rest.Request{Method: http.MethodGet, Path: "/v1/cluster"})
-		if err != nil {
-			return err
-		}
-		var d clusterDoc
-		doc, err := decode(r.Body, &d)
+		d, doc, err := a.clusterDoc(c.Context())
 		if err != nil {
 			return err
 		}
@@ -66,6 +62,17 @@ func newCluster(a *app) *cobra.Command {
 	}}
 	a.clientFlags(c, asTable)
 	return c
+}
+
+// clusterDoc asks a node for the state of the cluster, and gives it as it came too.
+func (a *app) clusterDoc(ctx context.Context) (*clusterDoc, json.RawMessage, error) {
+	r, err := a.ask(ctx, rest.Request{Method: http.MethodGet, Path: "/v1/cluster"})
+	if err != nil {
+		return nil, nil, err
+	}
+	var d clusterDoc
+	doc, err := decode(r.Body, &d)
+	return &d, doc, err
 }
 
 // inactive are the partitions without an active primary that the node lists.

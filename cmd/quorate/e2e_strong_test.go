@@ -414,7 +414,7 @@ func TestE2EStrongHangingDisk(t *testing.T) {
 		t.Errorf("a disk that hangs kept keys from being written for %v, at most %v is right", back, most)
 	}
 	waitFor(t, victim.name+" leads nothing", 10*time.Second, func() error {
-		for _, n := range ringOfNode(t, nodes[0]).primaries().Nodes {
+		for _, n := range ringOfNode(t, nodes[0]).primaries(&clusterDoc{}).Nodes {
 			if n.Node == victim.name && n.Primaries > 0 {
 				return fmt.Errorf("%+v", n)
 			}

@@ -64,7 +64,7 @@ type nodePrimaries struct {
 	Learning  int    `json:"learning"`
 }
 
-// inactive is a partition whose primary does not serve yet.
+// inactive is a partition whose primary does not serve, and why.
 type inactive struct {
 	Partition int    `json:"partition"`
 	Epoch     uint64 `json:"epoch"`
@@ -80,8 +80,13 @@ type primariesDoc struct {
 	Inactive    []inactive      `json:"inactive"`
 }
 
-// primaries counts who leads what.
-func (r *strongRing) primaries() *primariesDoc {
+// primaries counts who leads what. The ring says who serves; whether it could be reached,
+// and enough of its members, only the node that was asked.
+func (r *strongRing) primaries(now *clusterDoc) *primariesDoc {
+	why := map[int]string{}
+	for _, p := range now.inactive() {
+		why[p.Partition] = p.Why
+	}
 	d := &primariesDoc{RingVersion: r.RingVersion, Nodes: []nodePrimaries{}, Inactive: []inactive{}}
 	at := map[string]*nodePrimaries{}
 	count := func(name string) *nodePrimaries {
@@ -103,11 +108,11 @@ func (r *strongRing) primaries() *primariesDoc {
 		d.Partitions++
 		lead := count(p.primary())
 		lead.Primaries++
-		if p.Strong.Active {
+		if reason, not := why[p.ID]; p.Strong.Active && !not {
 			d.Active++
 			lead.Active++
 		} else {
-			d.Inactive = append(d.Inactive, inactive{Partition: p.ID, Epoch: p.Strong.Epoch, Primary: p.primary()})
+			d.Inactive = append(d.Inactive, inactive{p.ID, p.Strong.Epoch, p.primary(), reason})
 		}
 		for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(p.Strong.Sets...)))) {
 			count(name).Member++
@@ -129,7 +134,11 @@ func newPrimaries(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		d := ring.primaries()
+		now, _, err := a.clusterDoc(c.Context())
+		if err != nil {
+			return err
+		}
+		d := ring.primaries(now)
 		g := grid{head: []string{"node", "primaries", "active", "member of", "learns"}, nums: []int{2, 3, 4, 5}}
 		var rows []any
 		for _, n := range d.Nodes {
