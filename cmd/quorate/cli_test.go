@@ -98,6 +98,7 @@ var sample = canned{
 		_, _ = io.WriteString(w, "hello")
 	},
 	"GET /v1/kv/default/sib": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"all"`)
 		w.WriteHeader(300)
 		_, _ = io.WriteString(w, `{"siblings":[{"etag":"\"e1\"","content_type":"text/plain","value":"b25l","hlc":"1"},{"etag":"\"e2\"","content_type":"","value":"/wA=","hlc":"2"}],"context":"both"}`)
 	},

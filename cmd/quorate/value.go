@@ -21,6 +21,7 @@ type sibling struct {
 
 type readResult struct {
 	Key      string    `json:"key"`
+	ETag     string    `json:"etag"` // of the key, for --if-match; siblings have one each
 	Siblings []sibling `json:"siblings"`
 	Context  string    `json:"context"`
 	Receipt  string    `json:"receipt"`
@@ -33,7 +34,7 @@ type readResult struct {
 // showValue prints what a read returned: one value, or siblings.
 func (a *app) showValue(key string, r *rest.Reply) error {
 	h := r.Header
-	res := readResult{Key: key, Context: h.Get("Quorate-Context"), Receipt: h.Get("Quorate-Receipt"), Node: h.Get("Quorate-Served-By"),
+	res := readResult{Key: key, ETag: h.Get("ETag"), Context: h.Get("Quorate-Context"), Receipt: h.Get("Quorate-Receipt"), Node: h.Get("Quorate-Served-By"),
 		Consistency: h.Get("Quorate-Consistency"), Stale: h.Get("Quorate-Stale")}
 	if r.Status == http.StatusMultipleChoices {
 		var body struct {
