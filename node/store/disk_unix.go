@@ -3,13 +3,16 @@
 package store
 
 import (
+	"path/filepath"
 	"syscall"
 
 	"github.com/google/renameio/v2"
 )
 
+// replaceFile writes beside path: left to itself renameio takes $TMPDIR where that is on the
+// same file system, and what a crash leaves would lie there for ever.
 func replaceFile(path string, b []byte) error {
-	return renameio.WriteFile(path, b, 0o640)
+	return renameio.WriteFile(path, b, 0o640, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 // fileLimit is the limit of open files; Go has raised it to the hard limit at start.
