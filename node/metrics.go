@@ -118,7 +118,7 @@ var figures = []figure{
 	gauge("hints_oldest_seconds", "Age of the oldest hint held for others.", func(s *snapshot) float64 { return s.hintAge() }),
 	gauge("hints", "Hints held for others.", func(s *snapshot) float64 { return float64(s.core.Hints) }),
 	gauge("hints_bytes", "Bytes of the hints held for others.", func(s *snapshot) float64 { return float64(s.core.HintBytes) }),
-	gauge("keys", "Live keys in this store.", func(s *snapshot) float64 { return float64(s.core.Keys) }),
+	gauge("keys", "Live keys of eventual buckets in this store.", func(s *snapshot) float64 { return float64(s.core.Keys) }),
 	gauge("tombstones", "Deleted keys whose tombstones are still kept.", func(s *snapshot) float64 { return float64(s.core.Tombstones) }),
 	gauge("record_bytes", "Bytes of the records in this store, before compression.", func(s *snapshot) float64 { return float64(s.core.Bytes) }),
 	gauge("requests_open", "Requests under way in the shards.", func(s *snapshot) float64 { return float64(s.core.Ops) }),

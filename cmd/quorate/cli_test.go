@@ -285,6 +285,9 @@ func TestListLimitSaysThatMoreFollows(t *testing.T) {
 	if r.code != 0 || strings.Count(r.out, "\n") != 2 || !strings.Contains(r.err, "more keys follow") {
 		t.Fatalf("%+v", r)
 	}
+	if r = invoke(t, "", nil, "list", "--limit", "2", "-o", "json", "--addrs", srv.URL); !strings.Contains(r.out, `"more": true`) {
+		t.Fatalf("%+v", r)
+	}
 }
 
 // The next address is asked where the first is down or refused, and a write that may

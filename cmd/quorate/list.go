@@ -88,7 +88,7 @@ func (l *listing) run(ctx context.Context) error {
 		return err
 	}
 	if a.output == asTable || a.output == asJSON {
-		doc := map[string]any{"keys": items(rows), "complete": !l.incomplete}
+		doc := map[string]any{"keys": items(rows), "complete": !l.incomplete, "more": l.more}
 		if err := a.show(view{doc: doc, table: g.String}); err != nil {
 			return err
 		}

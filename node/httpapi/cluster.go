@@ -41,8 +41,8 @@ type NodeStatus struct {
 	Voter   bool                `json:"voter"` // has a vote in the Raft group
 	// Partitions is how many replica lists hold the store.
 	Partitions int      `json:"partitions"`
-	Keys       uint64   `json:"keys"`  // live keys it holds
-	Bytes      uint64   `json:"bytes"` // of records, about
+	Keys       uint64   `json:"keys"`  // live keys of eventual buckets that it holds
+	Bytes      uint64   `json:"bytes"` // of their records, about
 	Hints      uint64   `json:"hints"` // held for others
 	HintBytes  uint64   `json:"hint_bytes"`
 	DebtKeys   uint64   `json:"debt_keys"`         // about, known to differ from its peers' and not repaired
