@@ -89,6 +89,13 @@ func (o *strongOp) end(c *Core, r *Reply) {
 		return
 	}
 	o.drop(c)
+	if o.outlived(c) {
+		if r.Outcome != Applied && r.Outcome != Unknown {
+			c.decline(o.origin, o.sp.id, quorum.ReasonStaleEpoch)
+			return
+		}
+		r = &Reply{Code: PrimaryChanged, Outcome: Unknown, Detail: "the bucket was deleted before the write was answered", ServedBy: r.ServedBy}
+	}
 	r.Partition = o.sp.id
 	if r.Code == OK || r.Code == KeyNotFound {
 		if o.req.isWrite() {

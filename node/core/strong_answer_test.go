@@ -73,13 +73,13 @@ func TestStrongNoOfOneCopy(t *testing.T) {
 			o := d.core.strong.parts[0].ops[0]
 			o.maybe = maybe
 			id := o.copies[0].id
-			w.step(d, Event{Message: &Message{Kind: MsgForwarded, From: sidOf("a"), ID: id, Reply: &Reply{Code: code, Outcome: NotApplied}}})
+			w.step(d, Event{Message: &Message{Kind: MsgForwarded, From: sidOf("a"), RingVersion: w.ring.Version, ID: id, Reply: &Reply{Code: code, Outcome: NotApplied}}})
 			if maybe {
 				w.expect("told after an earlier copy", strongShow(call.reply), want)
 			} else {
 				w.expect("told", strongShow(call.reply), code.String()+" not_applied")
 			}
-			w.step(d, Event{Message: &Message{Kind: MsgForwarded, From: sidOf("a"), ID: id, Reply: &Reply{Outcome: Applied}}}) // nobody waits for it
+			w.step(d, Event{Message: &Message{Kind: MsgForwarded, From: sidOf("a"), RingVersion: w.ring.Version, ID: id, Reply: &Reply{Outcome: Applied}}}) // nobody waits for it
 			w.fate = nil
 			w.run(3e9)
 			w.atRest()
