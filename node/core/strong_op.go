@@ -151,8 +151,13 @@ func strongKind(op Op) strong.OpKind {
 	return strong.OpPut
 }
 
-// try takes the request to where it can be served.
+// try takes the request to where it can be served, as long as there is its bucket: another
+// one of its name may be of another mode.
 func (o *strongOp) try(c *Core) {
+	if !c.ring.IsStrong(o.bucket) {
+		o.end(c, refusal(o.req, o.sp.id, BucketNotFound, "the bucket was deleted meanwhile"))
+		return
+	}
 	switch o.level {
 	case LevelQuorum:
 		o.ask(c)
