@@ -119,6 +119,9 @@ func (o *forwardOp) onMessage(c *Core, m *Message) {
 	f := o.copyTo(m.From)
 	switch {
 	case f == nil:
+	case m.Reply != nil && m.RingVersion < uint64(o.plan.bucket.ID): // of a former bucket of that name
+		f.done = true
+		o.giveUp(c, f.to, quorum.ReasonStaleEpoch)
 	case m.Reply != nil: // it counts from whichever owner it comes, the one given up included
 		f.done = true
 		if o.reply == nil || m.Reply.Outcome == Applied {

@@ -1,0 +1,32 @@
+package core
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/quoratedb/quorate/hashring"
+)
+
+// An owner whose ring still has a former bucket of the name mints in that one: its word is
+// none about the present one.
+func TestForwardToAFormerBucket(t *testing.T) {
+	w := newStrongWorld(t, "abcd", 4)
+	w.active()
+	w.remake("s", hashring.Eventual)
+	w.run(100 * time.Millisecond)
+	key := "k"
+	for slices.Contains(w.ring.StrongMembers(w.partition("s", key)), sidOf("d")) {
+		key += "k" // d has to forward what it is asked for
+	}
+	w.deafTo = map[*wnode]bool{w.node("a"): true, w.node("b"): true, w.node("c"): true}
+	w.remake("s", hashring.Eventual)
+	w.run(100 * time.Millisecond)
+	w.expect("put", w.show(w.put("d", "s", key, "v", in(500*time.Millisecond))), "quorum_unavailable not_applied")
+	w.deafTo = nil
+	w.push()
+	w.run(2 * time.Second)
+	w.expect("get", w.show(w.get("d", "s", key)), "key_not_found")
+	w.expect("put again", w.show(w.put("d", "s", key, "v")), "applied")
+	w.expect("get again", w.show(w.get("d", "s", key)), "v")
+}
