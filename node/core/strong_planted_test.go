@@ -44,7 +44,7 @@ func deniesACopy(t *testing.T) bool {
 	c := w.startPut("d", "s", "k", "v", w.key(1))
 	o := w.node("d").core.strong.parts[0].ops[0]
 	o.maybe = true
-	w.step(w.node("d"), Event{Message: &Message{Kind: MsgForwarded, From: sidOf("a"), ID: o.copies[0].id, Reply: &Reply{Code: Overloaded, Outcome: NotApplied}}})
+	w.step(w.node("d"), Event{Message: &Message{Kind: MsgForwarded, From: sidOf("a"), RingVersion: w.ring.Version, ID: o.copies[0].id, Reply: &Reply{Code: Overloaded, Outcome: NotApplied}}})
 	said := c.reply.Outcome
 	w.letGo()
 	w.run(time.Second)
