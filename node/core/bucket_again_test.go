@@ -30,3 +30,39 @@ func TestForwardToAFormerBucket(t *testing.T) {
 	w.expect("put again", w.show(w.put("d", "s", key, "v")), "applied")
 	w.expect("get again", w.show(w.get("d", "s", key)), "v")
 }
+
+// The owners hear of it when the write is minted, and not answered yet.
+func TestAFormerBucketEndsBeforeTheAnswer(t *testing.T) {
+	w := newStrongWorld(t, "abcd", 4)
+	w.active()
+	w.remake("s", hashring.Eventual)
+	w.run(100 * time.Millisecond)
+	key := "k"
+	for slices.Contains(w.ring.StrongMembers(w.partition("s", key)), sidOf("d")) {
+		key += "k"
+	}
+	owners := []*wnode{w.node("a"), w.node("b"), w.node("c")}
+	w.deafTo = map[*wnode]bool{}
+	for _, n := range owners {
+		w.deafTo[n] = true
+	}
+	w.remake("s", hashring.Eventual)
+	w.run(100 * time.Millisecond)
+	put := w.startPut("d", "s", key, "v")
+	w.until("it is minted", func() bool {
+		return slices.ContainsFunc(owners, func(n *wnode) bool { return len(n.core.ops) > 0 })
+	})
+	for _, n := range owners {
+		n.holdSync = len(n.core.ops) == 0
+	}
+	w.run(50 * time.Millisecond)
+	w.deafTo = nil
+	w.push()
+	w.run(20 * time.Millisecond)
+	for _, n := range owners {
+		n.holdSync = false
+		w.release(n)
+	}
+	w.expect("put", w.show(w.wait(put)), "replica_failure unknown")
+	w.expect("get", w.show(w.get("d", "s", key)), "key_not_found")
+}

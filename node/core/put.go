@@ -329,6 +329,11 @@ func (o *putOp) settle(c *Core) {
 	if !o.answered {
 		switch o.tally.Verdict() {
 		case quorum.Won:
+			if _, there := c.ring.BucketByID(o.plan.bucket.ID); !there && !o.origin.from.IsZero() {
+				// Who has sent it may mean another bucket of that name, and would take this for it.
+				o.fail(c, ReplicaFailure, "the bucket was deleted before the write was answered")
+				break
+			}
 			o.answered = true
 			c.stats.Writes++
 			c.answer(o.origin, &Reply{Outcome: Applied, Object: o.object.Brief(), Context: o.context, Receipt: o.tally.Receipt(), Partition: o.plan.partition})
