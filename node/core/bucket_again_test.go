@@ -8,20 +8,23 @@ import (
 	"github.com/quoratedb/quorate/hashring"
 )
 
-// An owner whose ring still has a former bucket of the name mints in that one: its word is
-// none about the present one.
-func TestForwardToAFormerBucket(t *testing.T) {
-	w := newStrongWorld(t, "abcd", 4)
+// formerBucket is a world in which only d knows that an eventual bucket was made again, and
+// a key that it has to forward writes of.
+func formerBucket(t *testing.T) (w *strongWorld, key string) {
+	w = newStrongWorld(t, "abcd", 4)
 	w.active()
 	w.remake("s", hashring.Eventual)
 	w.run(100 * time.Millisecond)
-	key := "k"
-	for slices.Contains(w.ring.StrongMembers(w.partition("s", key)), sidOf("d")) {
-		key += "k" // d has to forward what it is asked for
-	}
 	w.deafTo = map[*wnode]bool{w.node("a"): true, w.node("b"): true, w.node("c"): true}
 	w.remake("s", hashring.Eventual)
 	w.run(100 * time.Millisecond)
+	return w, w.keyAwayFrom("d")
+}
+
+// An owner whose ring still has a former bucket of the name mints in that one: its word is
+// none about the present one.
+func TestForwardToAFormerBucket(t *testing.T) {
+	w, key := formerBucket(t)
 	w.expect("put", w.show(w.put("d", "s", key, "v", in(500*time.Millisecond))), "quorum_unavailable not_applied")
 	w.deafTo = nil
 	w.push()
@@ -33,21 +36,8 @@ func TestForwardToAFormerBucket(t *testing.T) {
 
 // The owners hear of it when the write is minted, and not answered yet.
 func TestAFormerBucketEndsBeforeTheAnswer(t *testing.T) {
-	w := newStrongWorld(t, "abcd", 4)
-	w.active()
-	w.remake("s", hashring.Eventual)
-	w.run(100 * time.Millisecond)
-	key := "k"
-	for slices.Contains(w.ring.StrongMembers(w.partition("s", key)), sidOf("d")) {
-		key += "k"
-	}
+	w, key := formerBucket(t)
 	owners := []*wnode{w.node("a"), w.node("b"), w.node("c")}
-	w.deafTo = map[*wnode]bool{}
-	for _, n := range owners {
-		w.deafTo[n] = true
-	}
-	w.remake("s", hashring.Eventual)
-	w.run(100 * time.Millisecond)
 	put := w.startPut("d", "s", key, "v")
 	w.until("it is minted", func() bool {
 		return slices.ContainsFunc(owners, func(n *wnode) bool { return len(n.core.ops) > 0 })

@@ -31,7 +31,7 @@ func (c *Core) onForward(m *Message) {
 	to := origin{from: m.From, id: m.ID}
 	r := m.Request
 	bucket, ok := c.ring.Bucket(r.Bucket)
-	if ok && uint64(bucket.ID) > m.RingVersion { // it is meant for a former bucket of that name, maybe of another mode
+	if ok && former(m, bucket.ID) { // maybe of another mode
 		c.decline(to, m.Partition, quorum.ReasonStaleEpoch)
 		return
 	}

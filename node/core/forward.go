@@ -119,7 +119,7 @@ func (o *forwardOp) onMessage(c *Core, m *Message) {
 	f := o.copyTo(m.From)
 	switch {
 	case f == nil:
-	case m.Reply != nil && m.RingVersion < uint64(o.plan.bucket.ID): // of a former bucket of that name
+	case m.Reply != nil && former(m, o.plan.bucket.ID):
 		f.done = true
 		o.giveUp(c, f.to, quorum.ReasonStaleEpoch)
 	case m.Reply != nil: // it counts from whichever owner it comes, the one given up included

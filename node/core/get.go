@@ -297,7 +297,7 @@ func (g *getOp) won(c *Core) {
 	if g.strict && g.heard > c.ring.Version { // it tells whether that was so
 		if !g.stalled {
 			g.stalled = true
-			c.catchUp(g.id, &g.plan, g.heard)
+			c.wait(stalled{g.id, &g.plan, g.heard})
 		}
 		return
 	}

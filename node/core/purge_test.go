@@ -63,15 +63,22 @@ func TestPurgeThenALateCopy(t *testing.T) {
 	}
 }
 
-// A read has seen the value at one owner; before another one answers it is deleted, and the
-// tombstone goes everywhere. What that owner has not any more must not make the value stand.
-func TestPurgeOvertakesARead(t *testing.T) {
+// halfRead is a read that has seen the value at one owner, a, and not asked another when
+// the key is deleted.
+func halfRead(t *testing.T) (*purgeWorld, *call) {
 	w := newPurgeWorld(t, "abc", 1)
 	w.put("a", "strict", "k", "v")
 	w.run(time.Second)
 	w.fate = cut(hold, "a", "bc", MsgRead)
 	read := w.ask(w.node("a"), &Request{Op: OpGet, Bucket: "strict", Key: []byte("k"), Timeout: time.Minute})
 	w.del("b", "strict", "k")
+	return w, read
+}
+
+// A read has seen the value at one owner; before another one answers it is deleted, and the
+// tombstone goes everywhere. What that owner has not any more must not make the value stand.
+func TestPurgeOvertakesARead(t *testing.T) {
+	w, read := halfRead(t)
 	w.purged("a round")
 	w.expect("the deleted key", w.everywhere("strict", "k"), "---")
 	w.fate = nil
@@ -82,12 +89,7 @@ func TestPurgeOvertakesARead(t *testing.T) {
 // The same, at a coordinator that has not heard of the round: the replies tell that there
 // is a newer ring, and it is waited for.
 func TestPurgeOvertakesAReadUnheard(t *testing.T) {
-	w := newPurgeWorld(t, "abc", 1)
-	w.put("a", "strict", "k", "v")
-	w.run(time.Second)
-	w.fate = cut(hold, "a", "bc", MsgRead)
-	read := w.ask(w.node("a"), &Request{Op: OpGet, Bucket: "strict", Key: []byte("k"), Timeout: time.Minute})
-	w.del("b", "strict", "k")
+	w, read := halfRead(t)
 	w.deafTo = map[*wnode]bool{w.node("a"): true}
 	w.until("a round", func() bool { return w.everywhere("strict", "k") == "x--" })
 	w.fate = nil

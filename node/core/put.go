@@ -329,8 +329,7 @@ func (o *putOp) settle(c *Core) {
 	if !o.answered {
 		switch o.tally.Verdict() {
 		case quorum.Won:
-			if _, there := c.ring.BucketByID(o.plan.bucket.ID); !there && !o.origin.from.IsZero() {
-				// Who has sent it may mean another bucket of that name, and would take this for it.
+			if c.outlived(o.origin, o.plan.bucket.ID) {
 				o.fail(c, ReplicaFailure, "the bucket was deleted before the write was answered")
 				break
 			}

@@ -30,7 +30,7 @@ func refusedAsOld(failed []quorum.Failure) bool {
 }
 
 // stall has an op planned anew as soon as the ring is newer than its plan, which may be
-// at once. Its deadline timer is called if that takes too long.
+// at once.
 func (c *Core) stall(o replanner, id uint64, pl *plan) {
 	if c.outdated(pl) {
 		c.stats.Replans++
@@ -40,12 +40,8 @@ func (c *Core) stall(o replanner, id uint64, pl *plan) {
 	c.wait(stalled{id: id, plan: pl})
 }
 
-// catchUp has an op planned anew as soon as this node has a ring that another has spoken
-// of. Its deadline timer is called if that takes too long.
-func (c *Core) catchUp(id uint64, pl *plan, version uint64) {
-	c.wait(stalled{id: id, plan: pl, version: version})
-}
-
+// wait has an op planned anew by the ring that it waits for. Its deadline timer is called if
+// that takes too long.
 func (c *Core) wait(s stalled) {
 	c.stalled = append(c.stalled, s)
 	c.timers.add(c.now.Mono+parkedFor, s.id, timerDeadline)

@@ -89,7 +89,7 @@ func (o *strongOp) end(c *Core, r *Reply) {
 		return
 	}
 	o.drop(c)
-	if o.outlived(c) {
+	if c.outlived(o.origin, o.bucket) {
 		if r.Outcome != Applied && r.Outcome != Unknown {
 			c.decline(o.origin, o.sp.id, quorum.ReasonStaleEpoch)
 			return

@@ -21,6 +21,15 @@ func (w *strongWorld) remake(name string, mode hashring.Mode) {
 	w.push()
 }
 
+// keyAwayFrom is a key that the node has to forward requests for.
+func (w *strongWorld) keyAwayFrom(name string) string {
+	key := "k"
+	for slices.Contains(w.ring.StrongMembers(w.partition("s", key)), sidOf(name)) {
+		key += "k"
+	}
+	return key
+}
+
 // A primary whose ring still has a former bucket of the name serves that one. Whoever has
 // forwarded a request for the present one does not take its word for it.
 func TestStrongBucketMadeAgain(t *testing.T) {
@@ -64,10 +73,7 @@ func TestStrongBucketOfAnotherMode(t *testing.T) {
 			former = hashring.Eventual
 		}
 		w.active()
-		key := "k"
-		for slices.Contains(w.ring.StrongMembers(w.partition("s", key)), sidOf("d")) {
-			key += "k" // d has to forward what it is asked for
-		}
+		key := w.keyAwayFrom("d")
 		w.remake("s", former)
 		w.run(100 * time.Millisecond)
 		w.expect("put", strongShow(w.put("a", "s", key, "former")), "applied")

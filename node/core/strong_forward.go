@@ -92,7 +92,7 @@ func (o *strongOp) onMessage(c *Core, m *Message) {
 	if m.Kind != MsgForwarded || !o.take(c, m.ID, m.From) {
 		return
 	}
-	if m.Reply == nil || o.former(m) { // nothing has happened there
+	if m.Reply == nil || former(m, o.bucket) { // nothing has happened there
 		if o.level == LevelReplica || o.level == LevelStale {
 			o.declined(c, m.Reason)
 			return
@@ -104,17 +104,6 @@ func (o *strongOp) onMessage(c *Core, m *Message) {
 	}
 	m.Reply.ServedBy = m.From
 	o.answered(c, m.Reply)
-}
-
-// former tells that who answers did not know this bucket yet: what it did, it did in a
-// former one of that name. Ids of buckets are the ring versions that they came with.
-func (o *strongOp) former(m *Message) bool { return m.RingVersion < uint64(o.bucket) }
-
-// outlived tells that the bucket of a forwarded request is no more: another one may have its
-// name, which who has sent the request means, and would take the answer to be about.
-func (o *strongOp) outlived(c *Core) bool {
-	b, ok := c.ring.Bucket(o.req.Bucket)
-	return !o.origin.from.IsZero() && (!ok || b.ID != o.bucket)
 }
 
 // declined: a replica cannot prove itself, so the primary is asked; or it is none, so

@@ -29,7 +29,7 @@ func (r *Replica) apply() {
 	}
 	for r.hard.Applied < upto {
 		e := r.log.cached(r.hard.Applied + 1)
-		r.effectIn(r.hard.Generation, e, true)
+		r.effectIn(r.hard.Generation, e)
 		r.log.applied(e)
 		r.hard.Applied, r.hardMoved = e.Index, true
 		r.hard.LogTimeMS = max(r.hard.LogTimeMS, e.TimeMS)
@@ -45,7 +45,8 @@ func (r *Replica) apply() {
 // effectIn stages one entry's writes in a generation, lazily in the one that counts. A
 // snapshot's has no tombstones: they would go with their entries (dropTombstones), and the
 // log begins behind those.
-func (r *Replica) effectIn(generation uint64, e *Entry, lazy bool) {
+func (r *Replica) effectIn(generation uint64, e *Entry) {
+	lazy := generation == r.hard.Generation
 	if e.Kind == Effect {
 		w := Write{Kind: PutValue, Generation: generation, Row: Row{Bucket: e.Bucket, Key: e.Key, Value: e.Value}, Lazy: lazy}
 		if e.Value.Tombstone && !lazy {

@@ -300,11 +300,22 @@ func TestDeletedLeavesNothing(t *testing.T) {
 	for i := range 6 {
 		write(OpDelete, fmt.Sprint("k", i))
 	}
-	st.link("hold", []string{"a>c:snap_reply"})
 	delete(st.links, "a>c")
-	for i := range 4 {
-		st.pass([]string{"50ms"})
-		write(OpDelete, fmt.Sprint("k", 6+i)) // while the snapshot is read
+	taken := func() int {
+		if in := st.at("c").r.install; in != nil && in.part == PartValues {
+			return len(st.at("c").disk.gen(in.generation).values)
+		}
+		return 0
+	}
+	for range 4 { // of six slices
+		st.links["a>c:snap_reply"] = "1"
+		st.pass([]string{"400ms"})
+	}
+	if n := taken(); n != 4 {
+		t.Fatalf("%d values have been taken", n)
+	}
+	for i := range 4 { // k6 and k7 have been read, k8 and k9 not yet
+		write(OpDelete, fmt.Sprint("k", 6+i))
 	}
 	clear(st.links)
 	for i := range 12 {

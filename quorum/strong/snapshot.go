@@ -219,7 +219,7 @@ func (r *Replica) installLog(m *Message) {
 			}
 			in.sum += SumOf(e.Bucket, e.Key, e.Value) - SumOf(e.Bucket, e.Key, old)
 		}
-		r.effectIn(in.generation, e, false)
+		r.effectIn(in.generation, e)
 		in.at, in.logTimeMS = e.At(), max(in.logTimeMS, e.TimeMS)
 	}
 	if in.at.Index < in.until && !plant.Is(plant.StrongSnapshotFuzzy) {
